@@ -1,0 +1,99 @@
+"""One try to tell one target, written as steps that never block.
+
+An attempt is a generator: it acts, then yields how long it can wait. The loop resumes it
+when that time has come or anything else happened, so each step looks at the facts again.
+Closing the generator abandons the attempt; its `finally` blocks let go of what it holds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from .change import Change
+from .errors import ReloadError
+from .request import Exchange, Response
+from .status import TargetStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Resume me at this time (CLOCK_MONOTONIC, seconds) at the latest."""
+
+    until: float
+    told: bool = True
+    """Whether the target has been told, or could not be: then others may go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended; neither error means that the target took it."""
+
+    failure: ReloadError | None = None
+    """Somebody could not be told."""
+
+    rejection: ReloadError | None = None
+    """Somebody was told, but died or does not agree."""
+
+
+Steps = Generator[Wait, None, Outcome]
+
+
+def answered(
+    exchange: Exchange, *, told: bool = True
+) -> Generator[Wait, None, Response | ReloadError]:
+    """Wait for an answer, as long as the exchange may take."""
+    while (answer := exchange.result()) is None:
+        if time.monotonic() >= exchange.deadline:
+            return exchange.timed_out()
+        yield Wait(exchange.deadline, told)
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What there is to do for a target now."""
+
+    begin: Callable[[Change, int], Steps] | None = None
+    """Starts an attempt on who can be told; it takes the attempt's number too."""
+
+    problem: ReloadError | None = None
+    """Why there is nobody to tell, or not everybody who should be there."""
+
+    stale: bool = False
+    """Whether somebody does not hold the content, told too often or not."""
+
+
+class Target(Protocol):
+    """Something that can be told to reload."""
+
+    @property
+    def name(self) -> str:
+        """The target's name in logs, metrics and status."""
+        ...
+
+    def settled(self, fresh_from: float) -> None:
+        """Take note of new content; nobody holds it unless started since then."""
+        ...
+
+    def swapped(self, fresh_from: float, noticed: float) -> None:
+        """Take note of a swap that left the content as it was."""
+        ...
+
+    def voided(self, now: float) -> None:
+        """Forget what is established: everybody gets told."""
+        ...
+
+    def assumed(self) -> None:
+        """Take it that everybody there is now holds the content."""
+        ...
+
+    def plan(self) -> Plan:
+        """Look who is there and what is to be done about it."""
+        ...
+
+    def status(self) -> TargetStatus:
+        """Describe the target as the last plan or attempt found it."""
+        ...

@@ -1,0 +1,232 @@
+"""What all watched volumes hold together, once each has settled.
+
+An event is a reason to look; a look compares content. A volume counts with what it
+held when it last settled, so one that is in the middle of an update, is gone for a
+moment, or has just become empty holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+from . import volume
+from .errors import VolumeError
+from .freshness import fresh_from
+from .schedule import EMPTY_SETTLES_AFTER, UNREPAIRED_SETTLES_AFTER, Pace
+from .selection import Selection
+from .volume import Snapshot
+
+Content = tuple[str | None, ...]
+"""The digest of each volume, in the order of `WATCH_DIRS`; None before it settled."""
+
+
+class Clocks(NamedTuple):
+    """One moment on the three clocks that a look needs, in seconds."""
+
+    monotonic: float
+    boot: float
+    offset: float
+    """CLOCK_REALTIME minus CLOCK_BOOTTIME."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One volume when it last settled."""
+
+    snapshot: Snapshot
+    swapped: float
+    """The swap time: CLOCK_BOOTTIME, in seconds."""
+
+    @property
+    def fresh_from(self) -> float:
+        """When a process must have started to have read this by itself."""
+        return fresh_from(self.swapped, coarse=self.snapshot.coarse)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeChange:
+    """New content of one volume, against what was settled before (if anything was)."""
+
+    path: str
+    snapshot: Snapshot
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at all volumes found."""
+
+    changes: tuple[VolumeChange, ...] = ()
+    swapped: bool = False
+    """Whether any volume was written to and settled, be it with the same content."""
+
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Volumes that can't be read now, and why."""
+
+    recheck_at: float = inf
+    """CLOCK_MONOTONIC when a volume that is not whole, or empty, will do as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    snapshot: Snapshot
+    since: float
+
+
+class Configuration:
+    """The volumes' settled content. Remembers; never waits."""
+
+    def __init__(
+        self,
+        paths: tuple[str, ...],
+        selection: Selection,
+        pace: Pace,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Remember what to read; `progress` is called during long reading."""
+        self._paths = paths
+        self._selection = selection
+        self._pace = pace
+        self._progress = progress
+        self._settled: dict[str, Settled] = {}
+        self._pending: dict[str, _Pending] = {}
+
+    @property
+    def settled(self) -> Mapping[str, Settled]:
+        """The volumes that settled at least once, by path."""
+        return self._settled
+
+    @property
+    def content(self) -> Content:
+        """What a target is to hold."""
+        return tuple(
+            settled.snapshot.digest if (settled := self._settled.get(path)) else None
+            for path in self._paths
+        )
+
+    @property
+    def fresh_from(self) -> float:
+        """When a process must have started to have read all of it by itself."""
+        return max(
+            (settled.fresh_from for settled in self._settled.values()), default=inf
+        )
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a volume was seen that has not settled yet."""
+        return bool(self._pending)
+
+    def latest(self, path: str) -> Snapshot | None:
+        """Return the last reading of a volume, settled or not."""
+        if pending := self._pending.get(path):
+            return pending.snapshot
+        settled = self._settled.get(path)
+        return settled.snapshot if settled else None
+
+    def moved(self) -> bool:
+        """Whether a look would find anything, as cheaply as each volume allows."""
+        return any(self._moved(path) for path in self._paths)
+
+    def _moved(self, path: str) -> bool:
+        latest = self.latest(path)
+        try:
+            if latest is None or not volume.moved(latest):
+                return latest is None
+            if latest.kind == "kubelet" and len(latest.directories) == 1:
+                return True
+            return not self._read(path).same_files(latest)
+        except VolumeError:
+            return latest is not None
+
+    def _read(self, path: str) -> Snapshot:
+        return volume.read(path, self._selection, self.latest(path), self._progress)
+
+    def look(self, clocks: Clocks, noticed: float | None) -> Look:
+        """Read every volume and settle those that can be.
+
+        `noticed` is CLOCK_BOOTTIME of the last event; None at the start, when the files'
+        own times must tell.
+        """
+        changes: list[VolumeChange] = []
+        problems: dict[str, str] = {}
+        swapped = False
+        recheck_at = inf
+        for path in self._paths:
+            try:
+                snapshot = self._read(path)
+            except VolumeError as error:
+                problems[path] = str(error)
+                continue
+            before = self._settled.get(path)
+            if before and snapshot.same_files(before.snapshot):
+                self._pending.pop(path, None)
+                self._settled[path] = Settled(snapshot, before.swapped)
+                continue
+            settles_at = self._settles_at(snapshot, clocks)
+            if settles_at > clocks.monotonic:
+                recheck_at = min(recheck_at, settles_at)
+                continue
+            swapped = True
+            self._pending.pop(path, None)
+            self._settled[path] = Settled(snapshot, _swap(snapshot, clocks, noticed))
+            known = before.snapshot if before else None
+            if known is None or known.digest != snapshot.digest:
+                changes.append(_change(known, snapshot))
+        return Look(tuple(changes), swapped, problems, recheck_at)
+
+    def _settles_at(self, snapshot: Snapshot, clocks: Clocks) -> float:
+        now = clocks.monotonic
+        pending = self._pending.get(snapshot.path)
+        if pending is None or not pending.snapshot.same_files(snapshot):
+            pending = _Pending(snapshot, now)
+        self._pending[snapshot.path] = _Pending(snapshot, pending.since)
+        before = self._settled.get(snapshot.path)
+        if before is None:
+            # what was written just before the start may still be being written
+            age = clocks.boot + clocks.offset - snapshot.changed
+            quiet = self._pace.debounce - age if age >= 0 else 0.0
+            return pending.since + max(quiet, _patience(snapshot, None, self._pace))
+        return pending.since + _patience(snapshot, before.snapshot, self._pace)
+
+
+def _patience(snapshot: Snapshot, before: Snapshot | None, pace: Pace) -> float:
+    """Return how long a reading must stand before it counts, in seconds; 0 is at once.
+
+    A link that dangled already when the volume last settled holds up nothing.
+    """
+    if before and snapshot.empty and not before.empty:
+        return EMPTY_SETTLES_AFTER
+    if snapshot.flaws - (before.flaws if before else frozenset()):
+        return UNREPAIRED_SETTLES_AFTER if snapshot.generation else pace.debounce_max
+    return 0.0
+
+
+def _swap(snapshot: Snapshot, clocks: Clocks, noticed: float | None) -> float:
+    if noticed is not None:
+        return noticed
+    # a change time in the future tells nothing but that the clock was set back
+    return min(snapshot.changed - clocks.offset, clocks.boot)
+
+
+def _change(before: Snapshot | None, after: Snapshot) -> VolumeChange:
+    old = before.keys if before else {}
+    new = after.keys
+    order = os.fsencode
+    return VolumeChange(
+        path=after.path,
+        snapshot=after,
+        added=tuple(sorted(new.keys() - old.keys(), key=order)),
+        changed=tuple(
+            sorted(
+                (k for k in new.keys() & old.keys() if new[k].digest != old[k].digest),
+                key=order,
+            )
+        ),
+        removed=tuple(sorted(old.keys() - new.keys(), key=order)),
+    )

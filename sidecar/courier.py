@@ -1,0 +1,272 @@
+"""Keeps one target up to date: one attempt at a time, until it holds the content.
+
+A reload is one change for one target; it may take several attempts. Newer content ends
+a reload that is still under way, and with it every wait and every unanswered request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Literal
+
+from .attempt import Outcome, Steps, Target, Wait
+from .change import Change
+from .errors import ReloadError
+from .report import Report
+from .schedule import retry_wait
+from .settings import RetrySettings
+from .status import Result, State, TargetStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """A change on its way to one target."""
+
+    change: Change
+    began: float
+    """CLOCK_MONOTONIC when the change settled, in seconds."""
+
+    started: float
+    """The same moment since the epoch."""
+
+    attempts: int = 0
+
+
+class Courier:
+    """Tells one target. Called by the loop only; never waits by itself."""
+
+    def __init__(
+        self,
+        target: Target,
+        retry: RetrySettings,
+        report: Report,
+        chance: Callable[[], float],
+    ) -> None:
+        """`chance` is uniform in [0, 1), for the jitter of the back-off."""
+        self.target = target
+        self._retry = retry
+        self._report = report
+        self._chance = chance
+        self._reload: Reload | None = None
+        self._steps: Steps | None = None
+        self._wait = Wait(inf)
+        self._next_at = inf
+        self._last_reload_at = -inf
+        self._stale_since: float | None = None
+        self._last: tuple[Result | None, ReloadError | None] = (None, None)
+        self._attempts = 0
+        self._was_fresh = False
+
+    @property
+    def due(self) -> float:
+        """CLOCK_MONOTONIC of the next step, in seconds."""
+        return self._next_at if self._steps is None else self._wait.until
+
+    @property
+    def running(self) -> bool:
+        """Whether an attempt is under way."""
+        return self._steps is not None
+
+    @property
+    def first_is_due(self) -> bool:
+        """Whether the first attempt of a reload has still to reach the target."""
+        if self._reload is None:
+            return False
+        if self._steps is None:
+            return self._reload.attempts == 0
+        return self._reload.attempts == 1 and not self._wait.told
+
+    @property
+    def settled(self) -> bool:
+        """Whether the target was seen to since the last change, well or not."""
+        return not self.running and not self.first_is_due
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the target holds the current content, as far as is known."""
+        return self.target.status().state is State.FRESH
+
+    @property
+    def was_fresh(self) -> bool:
+        """Whether the target was fresh at least once."""
+        return self._was_fresh
+
+    def changed(self, change: Change, now: float, *, not_before: float = -inf) -> None:
+        """Take up a change in place of the one under way."""
+        self._supersede(now)
+        self._reload = Reload(change, now, time.time())
+        self._attempts = 0
+        earliest = self._last_reload_at + self._retry.min_interval
+        self._next_at = max(now, not_before, earliest)
+
+    def review(self, change: Change, now: float) -> None:
+        """Look whether somebody appeared who must be told, with no change at hand."""
+        if self._reload or self.running:
+            return
+        plan = self.target.plan()
+        if plan.begin:
+            self.changed(change, now)
+        self.publish()
+
+    def step(self, now: float) -> None:
+        """Do what is due: resume the attempt under way, or begin one."""
+        if self._steps is not None:
+            self._resume(self._steps, now)
+        elif now >= self._next_at and self._reload:
+            self._begin(self._reload, now)
+
+    def abandon(self, now: float) -> None:
+        """Give up at the end of the program: what is not confirmed has failed."""
+        reload, reason = self._reload, "shutdown"
+        self._cut_short()
+        if reload and reload.attempts:
+            self._end(reload, Result.FAILED, now, reason)
+        self.publish()
+
+    def publish(self) -> None:
+        """Show what is true of the target now."""
+        status = self.target.status()
+        if status.state is State.STALE:
+            self._stale_since = self._stale_since or time.time()
+        else:
+            self._stale_since = None
+        self._was_fresh = self._was_fresh or status.state is State.FRESH
+        self._report.target(self._described(status))
+
+    def _described(self, status: TargetStatus) -> TargetStatus:
+        result, error = self._last
+        return replace(
+            status,
+            attempts=self._attempts,
+            last_result=result,
+            last_error=error.detail if error else None,
+            hint=error.hint if error else None,
+            stale_since=self._stale_since,
+        )
+
+    def _supersede(self, now: float) -> None:
+        reload = self._reload
+        self._cut_short()
+        if reload and reload.attempts:
+            self._last = (Result.SUPERSEDED, None)
+            self._report.reload_superseded(
+                target=self.target.name,
+                attempts=reload.attempts,
+                started=reload.started,
+                seconds=now - reload.began,
+            )
+
+    def _cut_short(self) -> None:
+        if self._steps is not None:
+            self._steps.close()
+            self._count("abandoned")
+        self._steps = None
+        self._reload = None
+        self._next_at = inf
+
+    def _begin(self, reload: Reload, now: float) -> None:
+        plan = self.target.plan()
+        if plan.begin is None and plan.problem is None:
+            self._nobody_to_tell(reload, now, stale=plan.stale)
+            return
+        reload = self._reload = replace(reload, attempts=reload.attempts + 1)
+        self._attempts = reload.attempts
+        if reload.attempts == 1:
+            self._last_reload_at = now
+        if plan.begin is None:
+            self._ended(reload, Outcome(failure=plan.problem), now)
+            return
+        self._report.reload_started(target=self.target.name, attempt=reload.attempts)
+        self._steps = plan.begin(reload.change, reload.attempts)
+        self._resume(self._steps, now)
+
+    def _nobody_to_tell(self, reload: Reload, now: float, *, stale: bool) -> None:
+        """End a reload whose target is fresh by itself, or was told often enough."""
+        if not stale:
+            self._report.already_fresh(self.target.name)
+            if reload.attempts:
+                self._succeed(reload, now)
+        self._reload = None
+        self._next_at = inf
+        self.publish()
+
+    def _resume(self, steps: Steps, now: float) -> None:
+        try:
+            self._wait = next(steps)
+        except StopIteration as end:
+            self._steps = None
+            if self._reload:
+                self._ended(self._reload, end.value, now)
+        else:
+            self.publish()
+
+    def _ended(self, reload: Reload, outcome: Outcome, now: float) -> None:
+        wait = retry_wait(
+            reload.attempts, self._retry.initial, self._retry.maximum, self._chance()
+        )
+        self._next_at = now + wait
+        again = bool(outcome.failure) or self.target.plan().begin is not None
+        retry_in = wait if again else None
+        if outcome.rejection:
+            self._count("rejected")
+            self._last = (Result.REJECTED, outcome.rejection)
+            self._tell(
+                self._report.reload_rejected, reload, outcome.rejection, retry_in
+            )
+        if outcome.failure:
+            self._count("failed")
+            self._last = (Result.FAILED, outcome.failure)
+            self._tell(self._report.reload_failed, reload, outcome.failure, retry_in)
+        if not outcome.rejection and not outcome.failure:
+            self._count("succeeded")
+            if not again:
+                self._succeed(reload, now)
+        elif not again and outcome.rejection:
+            self._end(reload, Result.REJECTED, now, outcome.rejection.reason)
+        if not again:
+            self._reload = None
+            self._next_at = inf
+        self.publish()
+
+    def _tell(
+        self,
+        event: Callable[..., None],
+        reload: Reload,
+        error: ReloadError,
+        retry_in: float | None,
+    ) -> None:
+        event(
+            target=self.target.name,
+            attempt=reload.attempts,
+            retry_in=retry_in,
+            reason=error.reason,
+            detail=error.detail,
+            hint=error.hint,
+        )
+
+    def _succeed(self, reload: Reload, now: float) -> None:
+        self._last = (Result.SUCCEEDED, None)
+        self._report.reload_succeeded(
+            target=self.target.name,
+            attempts=reload.attempts,
+            started=reload.started,
+            seconds=now - reload.began,
+        )
+
+    def _end(self, reload: Reload, result: Result, now: float, reason: str) -> None:
+        self._report.reload_ended(
+            target=self.target.name,
+            result=result,
+            attempts=reload.attempts,
+            started=reload.started,
+            seconds=now - reload.began,
+            reason=reason,
+        )
+
+    def _count(
+        self, result: Literal["succeeded", "rejected", "failed", "abandoned"]
+    ) -> None:
+        self._report.attempt_ended(target=self.target.name, result=result)

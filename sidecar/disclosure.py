@@ -1,0 +1,49 @@
+"""What may be shown of a volume: names always, a digest where it gives nothing away.
+
+A bare hash of a short secret can be guessed, so bare digests are shown of ConfigMap
+mounts only. Of everything else it is HMAC-SHA-256 with `DIGEST_KEY_FILE`, or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+from . import mounts, proc
+from .status import VolumeStatus
+from .volume import Snapshot
+
+
+class Disclosure:
+    """Turns snapshots into what `/status` shows."""
+
+    def __init__(self, key_file: Path | None) -> None:
+        """`key_file` is read when it is needed, because it may be rotated."""
+        self._key_file = key_file
+
+    def volume(self, snapshot: Snapshot) -> VolumeStatus:
+        """Describe a settled volume."""
+        return VolumeStatus(
+            path=snapshot.path,
+            kind=snapshot.kind,
+            generation=snapshot.generation,
+            published=snapshot.changed or None,
+            digest=self._shown(snapshot),
+            keys=tuple(sorted(snapshot.keys, key=os.fsencode)),
+        )
+
+    def _shown(self, snapshot: Snapshot) -> str | None:
+        mounted = mounts.parse(proc.mountinfo("self"))
+        if mounts.is_config_map(mounted, os.path.realpath(snapshot.path)):
+            return snapshot.digest
+        if self._key_file is None:
+            return None
+        try:
+            key = self._key_file.read_bytes().strip()
+        except OSError:
+            return None
+        if not key:
+            return None
+        return hmac.new(key, snapshot.digest.encode(), hashlib.sha256).hexdigest()

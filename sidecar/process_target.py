@@ -1,0 +1,268 @@
+"""The processes of the selector as a target: find them, signal them, see them live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
+from typing import Protocol
+
+from . import proc, processes
+from .attempt import Outcome, Plan, Steps, Wait
+from .change import Change
+from .errors import ReloadError
+from .freshness import Ledger
+from .processes import Found, Match, ProcessId
+from .schedule import REJECTIONS
+from .settings import TERMINATING, ProcessSettings, signal_name
+from .signalling import Handle, guard
+from .status import ProcessStatus, State, TargetStatus
+from .verification import Verification
+
+_RESTART_LOOK = 0.5
+"""How often a program that was ended is looked for, in seconds."""
+
+
+class Wakes(Protocol):
+    """What ends the loop's wait when a descriptor becomes readable."""
+
+    def add(self, descriptor: int) -> None:
+        """Wake up for it from now on."""
+        ...
+
+    def remove(self, descriptor: int) -> None:
+        """No longer."""
+        ...
+
+
+class Notes(Protocol):
+    """Where a sent signal is noted."""
+
+    def signal_sent(
+        self, *, target: str, pid: int, uid: int, signal: str, comm: str
+    ) -> None:
+        """Note that a process was signalled."""
+        ...
+
+
+class ProcessTarget:
+    """Every process that the selector matches, each with a freshness of its own."""
+
+    name = "process"
+
+    def __init__(
+        self,
+        settings: ProcessSettings,
+        *,
+        pod_uid: str | None,
+        alive: float,
+        restart_timeout: float,
+        verification: Verification | None,
+        wakes: Wakes,
+        notes: Notes,
+    ) -> None:
+        """`alive` and `restart_timeout` are `VERIFY_ALIVE` and `VERIFY_TIMEOUT`."""
+        self._settings = settings
+        self._pod_uid = pod_uid
+        self._alive = alive
+        self._restart_timeout = restart_timeout
+        self._verification = verification
+        self._wakes = wakes
+        self._notes = notes
+        self._ledger: Ledger[ProcessId] = Ledger()
+        self._found = Found(())
+        self._limit = 1 if settings.signal in TERMINATING else REJECTIONS
+
+    def settled(self, fresh_from: float) -> None:
+        """Take note of new content."""
+        self._ledger = self._ledger.settled(fresh_from)
+
+    def swapped(self, fresh_from: float, noticed: float) -> None:
+        """Establish who held the content before the swap; they still do."""
+        self._look()
+        alive = [(match.id, match.started) for match in self._found.matches]
+        self._ledger = self._ledger.swapped(fresh_from, noticed, alive)
+
+    def voided(self, now: float) -> None:
+        """Forget what is established: everybody gets told."""
+        self._ledger = self._ledger.voided(now)
+
+    def assumed(self) -> None:
+        """Take it that everybody there is now holds the content."""
+        self._look()
+        self._ledger = self._ledger.confirmed(match.id for match in self._found.matches)
+
+    def plan(self) -> Plan:
+        """Find the processes and pick those that are stale and may be told."""
+        self._look()
+        stale = [match for match in self._found.matches if not self._holds(match)]
+        todo = [match for match in stale if self._ledger.tells(match.id, self._limit)]
+        return Plan(
+            begin=(lambda change, number: self._attempt(todo, change, number))
+            if todo
+            else None,
+            problem=self._found.problem,
+            stale=bool(stale),
+        )
+
+    def status(self) -> TargetStatus:
+        """Describe the processes as they were last seen."""
+        rows = tuple(
+            ProcessStatus(
+                match.id.pid,
+                match.uid,
+                State.FRESH if self._holds(match) else State.STALE,
+            )
+            for match in self._found.matches
+        )
+        if any(row.state is State.STALE for row in rows):
+            state = State.STALE
+        elif self._found.problem or not rows:
+            state = State.UNKNOWN
+        else:
+            state = State.FRESH
+        return TargetStatus(
+            self.name,
+            state,
+            selector=processes.describe(self._settings),
+            signal=signal_name(self._settings.signal),
+            processes=rows,
+        )
+
+    def _holds(self, match: Match) -> bool:
+        return self._ledger.holds(match.id, match.started)
+
+    def _look(self) -> None:
+        table = processes.read_table()
+        self._found = processes.find(
+            self._settings,
+            table,
+            processes.read_me(table, self._pod_uid),
+            uid_of=_uid,
+        )
+        self._ledger = self._ledger.alive(process.id for process in table.values())
+
+    def _attempt(self, todo: list[Match], change: Change, number: int) -> Steps:
+        before = None
+        if self._verification:
+            before = yield from self._verification.before(change.number, number)
+        with ExitStack() as stack:
+            told: list[Handle] = []
+            failures: list[ReloadError] = []
+            self._ledger = self._ledger.began(match.id for match in todo)
+            for match in todo:
+                try:
+                    told.append(stack.enter_context(self._signal(match)))
+                except ReloadError as error:
+                    failures.append(error)
+            failure = next(iter(failures), self._found.problem)
+            if not told:
+                return Outcome(failure)
+            rejected = yield from self._survived(told, stack)
+            agreed = [handle for handle in told if handle not in rejected]
+            if agreed and self._verification:
+                doubt = yield from self._verification.agreed(before)
+                if doubt:
+                    rejected |= dict.fromkeys(agreed, doubt)
+                    agreed = []
+            self._ledger = self._ledger.confirmed(
+                handle.process.id for handle in agreed
+            ).rejected(handle.process.id for handle in rejected)
+            self._look()
+            return Outcome(failure, next(iter(rejected.values()), None))
+
+    def _signal(self, match: Match) -> Handle:
+        """Signal one process.
+
+        Raises:
+            ReloadError: it is not to be signalled, or could not be.
+        """
+        number = self._settings.signal
+        handle = Handle(match.process)
+        with ExitStack() as unless_sent:
+            unless_sent.enter_context(handle)
+            if self._settings.guard and (masks := proc.credentials(match.id.pid)):
+                guard(match.process, number, masks)
+            handle.send(number, lambda: self._still(match))
+            unless_sent.pop_all()
+        self._notes.signal_sent(
+            target=self.name,
+            pid=match.id.pid,
+            uid=match.uid,
+            signal=signal_name(number),
+            comm=match.process.comm,
+        )
+        return handle
+
+    def _still(self, match: Match) -> bool:
+        """Whether the PID still is the process that was found, running what it ran."""
+        now = processes.read_process(match.id.pid)
+        return (
+            now is not None
+            and now.id == match.id
+            and now.names == match.process.names
+            and now.argv == match.process.argv
+        )
+
+    def _survived(
+        self, told: list[Handle], stack: ExitStack
+    ) -> Generator[Wait, None, dict[Handle, ReloadError]]:
+        """Wait until the signal has shown its effect; return who did not stand it."""
+        for handle in told:
+            if handle.pidfd is not None:
+                self._wakes.add(handle.pidfd)
+                stack.callback(self._wakes.remove, handle.pidfd)
+        if self._settings.signal in TERMINATING:
+            return (yield from self._restarted(told))
+        until = time.monotonic() + self._alive
+        while time.monotonic() < until and any(handle.alive() for handle in told):
+            yield Wait(until)
+        return {handle: self._died(handle) for handle in told if not handle.alive()}
+
+    def _restarted(
+        self, told: list[Handle]
+    ) -> Generator[Wait, None, dict[Handle, ReloadError]]:
+        """Wait until everybody is gone and somebody younger has taken the place."""
+        until = time.monotonic() + self._restart_timeout
+        while True:
+            alive = [handle for handle in told if handle.alive()]
+            if not alive:
+                self._look()
+                if self._younger(told):
+                    return {}
+            now = time.monotonic()
+            if now >= until:
+                return {handle: self._not_restarted(handle) for handle in told}
+            yield Wait(until if alive else min(until, now + _RESTART_LOOK))
+
+    def _younger(self, told: list[Handle]) -> bool:
+        newest = max(handle.process.id.start for handle in told)
+        return any(match.id.start > newest for match in self._found.matches)
+
+    def _died(self, handle: Handle) -> ReloadError:
+        process = handle.process
+        name = signal_name(self._settings.signal)
+        return ReloadError(
+            "died",
+            f"{process.comm} (pid {process.id.pid}) ended within {self._alive:g}s of"
+            f" {name}",
+            "the new configuration or the signal ended it: look into its own log, and"
+            f" check that it reloads on {name} (RELOAD_SIGNAL)",
+        )
+
+    def _not_restarted(self, handle: Handle) -> ReloadError:
+        process = handle.process
+        name = signal_name(self._settings.signal)
+        what = "still runs" if handle.alive() else "ended, but nothing took its place,"
+        return ReloadError(
+            "not_restarted",
+            f"{process.comm} (pid {process.id.pid}) {what} {self._restart_timeout:g}s"
+            f" after {name}",
+            "the kubelet waits before it restarts a container that ended recently"
+            " (CrashLoopBackOff), and restarts none under restartPolicy: Never",
+        )
+
+
+def _uid(pid: int) -> int | None:
+    credentials = proc.credentials(pid)
+    return credentials.uid if credentials else None

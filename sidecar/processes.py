@@ -1,0 +1,306 @@
+"""Which processes the selector means: a table of what runs, and matching over it.
+
+Reading the table is the edge; everything that decides is a function of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from . import mounts, proc
+from .errors import ReloadError
+from .mounts import Container
+from .settings import ProcessSettings
+
+WRAPPERS = frozenset(
+    {"ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh"}
+    | {"zsh", "catatonit", "docker-init", "dumb-init", "tini", "tini-static"}
+    | {"runit", "runsv", "runsvdir", "s6-supervise", "s6-svscan", "supervise"}
+)
+"""Shells and small inits: they only carry the program that is meant."""
+
+PAUSE = frozenset({"pause", "pod"})
+"""PID 1 of a shared pod: the kubelet's pause container, also as CRI-O names it."""
+
+_PID_FILE_SLACK = 0.05
+_PID_FILE_LIMIT = 4096
+
+
+class ProcessId(NamedTuple):
+    """A process for good: its PID and its start in clock ticks since boot."""
+
+    pid: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One row of the table."""
+
+    id: ProcessId
+    ppid: int
+    comm: str
+    argv: tuple[str, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What `PROCESS_NAME` may call it: `comm`, or the base name of `argv[0]`."""
+        program = self.argv[0].rpartition("/")[2] if self.argv else ""
+        return frozenset({self.comm, program.removeprefix("-")} - {""})
+
+
+Table = Mapping[int, Process]
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The sidecar's own place among the processes."""
+
+    pid: int
+    ancestors: frozenset[int]
+    pod_uid: str | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether PID 1 is neither us nor above us: a shared process namespace."""
+        return self.pid != 1 and 1 not in self.ancestors
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A process to keep up to date."""
+
+    process: Process
+    uid: int
+    started: float
+    """CLOCK_BOOTTIME when the oldest process on its chain of parents started; -inf if
+    that can't be known any more."""
+
+    @property
+    def id(self) -> ProcessId:
+        """The process's identity."""
+        return self.process.id
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the selector found. `problem` says what is missing, if anything is."""
+
+    matches: tuple[Match, ...]
+    problem: ReloadError | None = None
+
+
+def read_table() -> dict[int, Process]:
+    """Read every visible process that is not a zombie."""
+    table = {}
+    for pid in psutil.pids():
+        if process := read_process(pid):
+            table[pid] = process
+    return table
+
+
+def read_process(pid: int) -> Process | None:
+    """Read one process, or None where there is none (any more)."""
+    stat = proc.stat(pid)
+    if stat is None:
+        return None
+    try:
+        argv = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return None
+    return Process(ProcessId(pid, stat.start), stat.ppid, stat.comm, tuple(argv))
+
+
+def read_me(table: Table, pod_uid: str | None = None) -> Me:
+    """Find our own place; the pod's uid from our own mounts where it is not given."""
+    pid = os.getpid()
+    if pod_uid is None and (own := read_container(pid)):
+        pod_uid = own.pod_uid
+    return Me(pid, frozenset(_ancestors(pid, table)), pod_uid)
+
+
+def read_container(pid: int) -> Container | None:
+    """Tell which container a process runs in, if its mounts tell."""
+    return mounts.container(mounts.parse(proc.mountinfo(pid)))
+
+
+def read_pid_file(path: Path) -> tuple[int, float]:
+    """Return the PID in a file, and CLOCK_BOOTTIME of the file's last change.
+
+    Only the first word counts: PostgreSQL writes more lines below it.
+
+    Raises:
+        ReloadError: there is no such file yet, or no PID in it.
+    """
+    try:
+        with path.open("rb") as file:
+            words = file.read(_PID_FILE_LIMIT).split()
+            changed = os.fstat(file.fileno()).st_mtime - proc.boot_offset()
+    except OSError as error:
+        raise ReloadError(
+            "pid_file",
+            f"PID_FILE {path} can't be read: {error.strerror}",
+            "it is tried again; mount the directory of the PID file in this container"
+            " too, at the same path",
+        ) from error
+    if not words or not words[0].isdigit() or int(words[0]) < 1:
+        raise ReloadError(
+            "pid_file",
+            f"PID_FILE {path} holds no PID",
+            "it is tried again; the program must write its PID as the first word",
+        )
+    return int(words[0]), changed
+
+
+def find(
+    settings: ProcessSettings,
+    table: Table,
+    me: Me,
+    *,
+    container_of: Callable[[int], Container | None] = read_container,
+    uid_of: Callable[[int], int | None],
+) -> Found:
+    """Find the processes that every selector matches.
+
+    The two functions read a fact of one process, for those only that match by name.
+    """
+    pid_file = None
+    if settings.pid_file:
+        try:
+            pid_file = read_pid_file(settings.pid_file)
+        except ReloadError as error:
+            return Found((), error)
+
+    matching = {
+        pid: process
+        for pid, process in table.items()
+        if matches(settings, process, me)
+        and (pid_file is None or pid == pid_file[0])
+        and _ours(settings, container_of(pid), me)
+    }
+    selected = [
+        process
+        for process in matching.values()
+        if settings.select == "all"
+        or not any(above in matching for above in _ancestors(process.id.pid, table))
+    ]
+    if pid_file and (problem := _not_named(settings, pid_file, table, matching)):
+        return Found((), problem)
+    found = []
+    for process in selected:
+        uid = uid_of(process.id.pid)
+        if uid is not None:
+            found.append(Match(process, uid, chain_start(process, table, me)))
+    return Found(tuple(found), _missing(settings, tuple(matching.values()), table, me))
+
+
+def matches(settings: ProcessSettings, process: Process, me: Me) -> bool:
+    """Whether a process is meant by its name and command line, and may be."""
+    pid = process.id.pid
+    if pid == me.pid or (pid == 1 and process.comm in PAUSE):
+        return False
+    if settings.names:
+        if process.names.isdisjoint(settings.names):
+            return False
+    elif not process.names.isdisjoint(WRAPPERS):
+        return False
+    return settings.cmdline is None or bool(
+        settings.cmdline.search(" ".join(process.argv))
+    )
+
+
+def chain_start(process: Process, table: Table, me: Me) -> float:
+    """Return when a process counts as started, as CLOCK_BOOTTIME in seconds.
+
+    A worker inherits what its master read, so the oldest on the chain of parents
+    counts. The chain ends where the container does (PPid 0) or at an ancestor of our
+    own. A process re-parented to PID 1 of a shared namespace lost its chain.
+    """
+    oldest = process.id.start
+    while process.ppid not in me.ancestors | {0, me.pid}:
+        parent = table.get(process.ppid)
+        if parent is None or (parent.id.pid == 1 and me.shared):
+            return -inf
+        oldest = min(oldest, parent.id.start)
+        process = parent
+    return oldest / proc.TICKS_PER_SECOND
+
+
+def _ours(settings: ProcessSettings, where: Container | None, me: Me) -> bool:
+    """Whether a process runs in our pod and, if that was asked, in its container."""
+    if settings.container and (where is None or where.name != settings.container):
+        return False
+    return not (where and me.pod_uid and where.pod_uid != me.pod_uid)
+
+
+def _ancestors(pid: int, table: Table) -> list[int]:
+    above: list[int] = []
+    process = table.get(pid)
+    # a table is not read in one instant, so a reused PID could close a circle
+    while process and process.ppid and process.ppid not in above:
+        above.append(process.ppid)
+        process = table.get(process.ppid)
+    return above
+
+
+def _not_named(
+    settings: ProcessSettings,
+    pid_file: tuple[int, float],
+    table: Table,
+    matching: Table,
+) -> ReloadError | None:
+    """Say why the process that the PID file names is not to be told."""
+    pid, changed = pid_file
+    path = settings.pid_file
+    if pid not in table:
+        detail = f"PID_FILE {path} names process {pid}, which does not exist"
+    elif table[pid].id.start / proc.TICKS_PER_SECOND > changed + _PID_FILE_SLACK:
+        detail = f"PID_FILE {path} is older than process {pid}, so it means another"
+    elif pid not in matching:
+        detail = (
+            f"PID_FILE {path} names process {pid} ({table[pid].comm}), which the other"
+            " selectors do not match (shells match only by PROCESS_NAME)"
+        )
+    else:
+        return None
+    return ReloadError("pid_file", detail, "it is tried again when the file is new")
+
+
+def _missing(
+    settings: ProcessSettings, matching: tuple[Process, ...], table: Table, me: Me
+) -> ReloadError | None:
+    """Say that nothing, or not every name, was found, and what may be the cause."""
+    absent = [
+        name
+        for name in settings.names
+        if not any(name in process.names for process in matching)
+    ]
+    if matching and not absent:
+        return None
+    what = f"named {', '.join(absent)}" if absent else f"matching {describe(settings)}"
+    return ReloadError(
+        "not_found",
+        f"no process {what} among the {len(table)} visible",
+        "is the program up yet? check PROCESS_NAME and PROCESS_CMDLINE"
+        if me.shared or len(table) > 1
+        else "set shareProcessNamespace: true in the pod spec; only our own process"
+        " is visible",
+    )
+
+
+def describe(settings: ProcessSettings) -> str:
+    """Write the selector as `/status` shows it."""
+    parts = [
+        f"name={','.join(settings.names)}" if settings.names else "",
+        f"cmdline={settings.cmdline.pattern}" if settings.cmdline else "",
+        f"container={settings.container}" if settings.container else "",
+        f"pid_file={settings.pid_file}" if settings.pid_file else "",
+    ]
+    return " ".join(part for part in parts if part)

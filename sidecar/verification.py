@@ -1,0 +1,113 @@
+"""Did the program take it: ask a URL until it agrees, or the time is up."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator
+
+from .attempt import Wait, answered
+from .errors import ReloadError
+from .request import Exchange, Requester, Response
+from .settings import VerifySettings, redacted
+
+_PAUSE = 0.25
+_LONGEST_PAUSE = 2.0
+
+
+class Baseline:
+    """The one question before any target is told of a change, shared by all of them."""
+
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
+        self._change: int | None = None
+        self._exchange: Exchange | None = None
+
+    def asked(self, change: int) -> Exchange:
+        """Return the exchange of this change, begun by who comes first."""
+        if self._exchange is None or self._change != change:
+            self._change = change
+            self._exchange = self._requester.start()
+        return self._exchange
+
+
+class Verification:
+    """Asks `VERIFY_URL` for one target; its methods are steps, see `attempt`."""
+
+    def __init__(
+        self, settings: VerifySettings, requester: Requester, baseline: Baseline
+    ) -> None:
+        """Ask with a requester of our own: two targets may verify at the same time."""
+        self._settings = settings
+        self._requester = requester
+        self._baseline = baseline
+
+    def before(self, change: int, number: int) -> Generator[Wait, None, str | None]:
+        """Return the value that must change; None if there is none (or none is asked).
+
+        The first attempts of a change share one question, which is asked before any
+        of them tells its target; a later attempt asks for itself.
+        """
+        if self._settings.changes is None:
+            return None
+        first = number == 1
+        exchange = self._baseline.asked(change) if first else self._requester.start()
+        answer = yield from answered(exchange, told=False)
+        text = answer.text if isinstance(answer, Response) else None
+        return _value(self._settings.changes, text)
+
+    def agreed(self, before: str | None) -> Generator[Wait, None, ReloadError | None]:
+        """Ask until the program agrees; return why not when `VERIFY_TIMEOUT` is up."""
+        deadline = time.monotonic() + self._settings.timeout
+        hopeless = self._settings.changes is not None and before is None
+        pause = _PAUSE
+        while True:
+            exchange = self._requester.start()
+            try:
+                answer = yield from answered(exchange)
+            finally:
+                exchange.abandon()
+            doubt = judge(self._settings, answer, before)
+            if doubt is None:
+                return None
+            now = time.monotonic()
+            if now >= deadline or hopeless:
+                return self._disagrees(doubt)
+            resume = min(now + pause, deadline)
+            while time.monotonic() < resume:
+                yield Wait(resume)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _disagrees(self, doubt: str) -> ReloadError:
+        return ReloadError(
+            "not_verified",
+            f"{redacted(self._settings.url or '')} does not agree: {doubt}",
+            "look into the program's own log: it did not take this configuration; if"
+            " it did, mend VERIFY_URL, VERIFY_STATUS, VERIFY_BODY or VERIFY_CHANGES",
+        )
+
+
+def judge(
+    settings: VerifySettings, answer: Response | ReloadError, before: str | None
+) -> str | None:
+    """Return what an answer lacks to agree, or None if it agrees."""
+    if isinstance(answer, ReloadError):
+        return answer.detail
+    text = answer.text or ""
+    if settings.body and not settings.body.search(text):
+        return "VERIFY_BODY is not found in the answer"
+    if settings.changes is None:
+        return None
+    if before is None:
+        return "VERIFY_CHANGES found no value before the targets were told"
+    value = _value(settings.changes, text)
+    if value is None:
+        return "VERIFY_CHANGES is not found in the answer"
+    if value == before:
+        return "the value of VERIFY_CHANGES is what it was before"
+    return None
+
+
+def _value(pattern: re.Pattern[str], text: str | None) -> str | None:
+    match = pattern.search(text or "")
+    return match.group(1) if match else None

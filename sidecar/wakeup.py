@@ -1,0 +1,92 @@
+"""What ends the loop's wait besides the kernel's events: signals and other threads."""
+
+from __future__ import annotations
+
+import selectors
+import signal
+import socket
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Self
+
+_STOP = (signal.SIGTERM, signal.SIGINT)
+
+
+class Wakeup:
+    """A socket that becomes readable when something is to be done. Main thread only.
+
+    The signal handlers only note. What wakes the loop is the byte that CPython writes
+    to the wakeup descriptor, because PEP 475 would otherwise resume the wait as if
+    nothing had happened. `wake` may be called from any thread.
+    """
+
+    def __init__(self, ready: selectors.BaseSelector) -> None:
+        self._ready = ready
+        self._stops = 0
+        self._hangup = False
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def stops(self) -> int:
+        """How many times SIGTERM or SIGINT came."""
+        return self._stops
+
+    def take_hangup(self) -> bool:
+        """Whether SIGHUP came since this was last asked."""
+        hangup, self._hangup = self._hangup, False
+        return hangup
+
+    def wake(self) -> None:
+        """End the loop's wait, now or at once when it begins."""
+        with suppress(OSError):  # full: it will wake; closed: it ended
+            self._writer.send(b"\0")
+
+    def drain(self) -> None:
+        """Make it unreadable again."""
+        with suppress(BlockingIOError):
+            while self._reader.recv(4096):
+                pass
+
+    def add(self, descriptor: int) -> None:
+        """Wake up once when a descriptor becomes readable.
+
+        The pidfd of a process that ended stays readable, and waking up for it again
+        and again would be a busy loop.
+        """
+        self._ready.register(descriptor, selectors.EVENT_READ, self.remove)
+
+    def remove(self, descriptor: int) -> None:
+        """No longer wake up for a descriptor."""
+        with suppress(KeyError):  # it did already
+            self._ready.unregister(descriptor)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._hangup = True
+        else:
+            self._stops += 1
+
+    def __enter__(self) -> Self:
+        self._ready.register(self._reader, selectors.EVENT_READ)
+        self._old_descriptor = signal.set_wakeup_fd(
+            self._writer.fileno(), warn_on_full_buffer=False
+        )
+        self._old_handlers = {
+            number: signal.signal(number, self._note)
+            for number in (*_STOP, signal.SIGHUP)
+        }
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_descriptor)
+        self._ready.unregister(self._reader)
+        self._reader.close()
+        self._writer.close()

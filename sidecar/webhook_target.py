@@ -1,0 +1,114 @@
+"""One webhook as a target: one request, and it holds what it last confirmed."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from .attempt import Outcome, Plan, Steps, answered
+from .change import Change
+from .errors import ReloadError
+from .freshness import Ledger
+from .request import Requester
+from .schedule import REJECTIONS
+from .settings import RequestSettings, redacted
+from .status import State, TargetStatus
+from .verification import Verification
+
+
+class Notes(Protocol):
+    """Where an answer is noted."""
+
+    def webhook_called(
+        self, *, target: str, url: str, status: int, seconds: float
+    ) -> None:
+        """Note that a webhook answered as expected."""
+        ...
+
+
+class WebhookTarget:
+    """One URL of `WEBHOOK_URL`."""
+
+    def __init__(
+        self,
+        number: int,
+        settings: RequestSettings,
+        *,
+        requester: Requester,
+        verification: Verification | None,
+        notes: Notes,
+    ) -> None:
+        self.name = f"webhook:{number}"
+        self._settings = settings
+        self._requester = requester
+        self._verification = verification
+        self._notes = notes
+        self._ledger: Ledger[str] = Ledger()
+
+    def settled(self, fresh_from: float) -> None:
+        """Take note of new content; when something started says nothing of a URL."""
+        self._ledger = self._ledger.settled(fresh_from)
+
+    def swapped(self, fresh_from: float, noticed: float) -> None:
+        """Nothing: what was confirmed still is."""
+
+    def voided(self, now: float) -> None:
+        """Forget what was confirmed."""
+        self._ledger = self._ledger.voided(now)
+
+    def assumed(self) -> None:
+        """Take it that the URL was told the content."""
+        self._ledger = self._ledger.confirmed([self._settings.url])
+
+    @property
+    def _fresh(self) -> bool:
+        return self._ledger.holds(self._settings.url)
+
+    def plan(self) -> Plan:
+        """Tell it unless it confirmed the content, or rejected it too often."""
+        if self._fresh:
+            return Plan()
+        tells = self._ledger.tells(self._settings.url, REJECTIONS)
+        return Plan(begin=self._attempt if tells else None, stale=True)
+
+    def status(self) -> TargetStatus:
+        """Describe the webhook without its credentials and query."""
+        return TargetStatus(
+            self.name,
+            State.FRESH if self._fresh else State.STALE,
+            url=redacted(self._settings.url),
+        )
+
+    def _attempt(self, change: Change, number: int) -> Steps:
+        before = None
+        if self._verification:
+            before = yield from self._verification.before(change.number, number)
+        self._ledger = self._ledger.began([self._settings.url])
+        began = time.monotonic()
+        exchange = self._requester.start(*self._body(change))
+        try:
+            answer = yield from answered(exchange)
+        finally:
+            exchange.abandon()
+        if isinstance(answer, ReloadError):
+            return Outcome(failure=answer)
+        self._notes.webhook_called(
+            target=self.name,
+            url=redacted(self._settings.url),
+            status=answer.status,
+            seconds=time.monotonic() - began,
+        )
+        if self._verification:
+            doubt = yield from self._verification.agreed(before)
+            if doubt:
+                self._ledger = self._ledger.rejected([self._settings.url])
+                return Outcome(rejection=doubt)
+        self._ledger = self._ledger.confirmed([self._settings.url])
+        return Outcome()
+
+    def _body(self, change: Change) -> tuple[bytes | None, str | None]:
+        if self._settings.body == "json":
+            return change.as_json(), "application/json"
+        if self._settings.body:
+            return self._settings.body.encode(), "text/plain; charset=utf-8"
+        return None, None
