@@ -235,7 +235,7 @@ def _not_ready(
 
 
 def _log_settings() -> LogSettings:
-    """Use the chosen log format for the errors too, where the choice itself is right."""
+    """Use the chosen log format for the errors too, if the choice itself is right."""
     try:
         chosen = {"WATCH_DIRS": "/", "WEBHOOK_URL": "http://localhost"}
         for name in ("LOG_LEVEL", "LOG_FORMAT"):

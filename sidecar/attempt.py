@@ -1,8 +1,9 @@
 """One try to tell one target, written as steps that never block.
 
-An attempt is a generator: it acts, then yields how long it can wait. The loop resumes it
-when that time has come or anything else happened, so each step looks at the facts again.
-Closing the generator abandons the attempt; its `finally` blocks let go of what it holds.
+An attempt is a generator: it acts, then yields how long it can wait. The loop resumes
+it when that time has come or anything else happened, so each step looks at the facts
+again. Closing the generator abandons the attempt; its `finally` blocks let go of what
+it holds.
 """
 
 from __future__ import annotations

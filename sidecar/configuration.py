@@ -150,8 +150,8 @@ class Configuration:
     def look(self, clocks: Clocks, noticed: float | None) -> Look:
         """Read every volume and settle those that can be.
 
-        `noticed` is CLOCK_BOOTTIME of the last event; None at the start, when the files'
-        own times must tell.
+        `noticed` is CLOCK_BOOTTIME of the last event; None at the start, when the
+        files' own times must tell.
         """
         changes: list[VolumeChange] = []
         problems: dict[str, str] = {}

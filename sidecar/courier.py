@@ -185,13 +185,11 @@ class Courier:
 
     def _nobody_to_tell(self, reload: Reload, now: float, *, stale: bool) -> None:
         """End a reload whose target is fresh by itself, or was told often enough."""
+        self._done()
         if not stale:
             self._report.already_fresh(self.target.name)
             if reload.attempts:
                 self._succeed(reload, now)
-        self._reload = None
-        self._next_at = inf
-        self.publish()
 
     def _resume(self, steps: Steps, now: float) -> None:
         try:
@@ -204,34 +202,51 @@ class Courier:
             self.publish()
 
     def _ended(self, reload: Reload, outcome: Outcome, now: float) -> None:
-        wait = retry_wait(
-            reload.attempts, self._retry.initial, self._retry.maximum, self._chance()
-        )
-        self._next_at = now + wait
-        again = bool(outcome.failure) or self.target.plan().begin is not None
-        retry_in = wait if again else None
-        if outcome.rejection:
-            self._count("rejected")
-            self._last = (Result.REJECTED, outcome.rejection)
-            self._tell(
-                self._report.reload_rejected, reload, outcome.rejection, retry_in
-            )
+        """Take note of an attempt: try again, or end the reload.
+
+        What `/status` shows is changed before the log tells of it.
+        """
         if outcome.failure:
-            self._count("failed")
             self._last = (Result.FAILED, outcome.failure)
-            self._tell(self._report.reload_failed, reload, outcome.failure, retry_in)
-        if not outcome.rejection and not outcome.failure:
-            self._count("succeeded")
-            if not again:
-                self._succeed(reload, now)
-        elif not again and outcome.rejection:
-            self._end(reload, Result.REJECTED, now, outcome.rejection.reason)
-        if not again:
-            self._reload = None
-            self._next_at = inf
-        self.publish()
+        elif outcome.rejection:
+            self._last = (Result.REJECTED, outcome.rejection)
+        retry_in = None
+        if outcome.failure or self.target.plan().begin:
+            retry = self._retry
+            retry_in = retry_wait(
+                reload.attempts, retry.initial, retry.maximum, self._chance()
+            )
+            self._next_at = now + retry_in
+            self.publish()
+        else:
+            self._done()
+        self._tell(reload, outcome, retry_in, now)
 
     def _tell(
+        self, reload: Reload, outcome: Outcome, retry_in: float | None, now: float
+    ) -> None:
+        report = self._report
+        if outcome.rejection:
+            self._count("rejected")
+            self._tell_error(
+                report.reload_rejected, reload, outcome.rejection, retry_in
+            )
+            if retry_in is None:
+                self._end(reload, Result.REJECTED, now, outcome.rejection.reason)
+        if outcome.failure:
+            self._count("failed")
+            self._tell_error(report.reload_failed, reload, outcome.failure, retry_in)
+        if not outcome.rejection and not outcome.failure:
+            self._count("succeeded")
+            if retry_in is None:
+                self._succeed(reload, now)
+
+    def _done(self) -> None:
+        self._reload = None
+        self._next_at = inf
+        self.publish()
+
+    def _tell_error(
         self,
         event: Callable[..., None],
         reload: Reload,
@@ -249,6 +264,7 @@ class Courier:
 
     def _succeed(self, reload: Reload, now: float) -> None:
         self._last = (Result.SUCCEEDED, None)
+        self.publish()
         self._report.reload_succeeded(
             target=self.target.name,
             attempts=reload.attempts,

@@ -12,6 +12,9 @@ Anything else that escapes is a bug: it is logged with its traceback, exit statu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class SidecarError(Exception):
     """Base of the errors raised on purpose."""
@@ -49,3 +52,34 @@ class ReloadError(SidecarError):
         self.reason = reason
         self.detail = detail
         self.hint = hint
+
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "not_found": "No process matches the selectors, or not every name was found.",
+        "pid_file": "The PID file is missing, holds no PID, or means no process to tell.",
+        "gone": "The process ended before it was signalled.",
+        "permission": "The kernel does not let this container signal that process.",
+        "unhandled": "The process does not handle the signal and would die of it.",
+        "ignored": "The process ignores the signal, so sending it would do nothing.",
+        "died": "The process ended within VERIFY_ALIVE of the signal.",
+        "not_restarted": "The process did not end, or nothing took its place.",
+        "not_verified": "VERIFY_URL did not agree within VERIFY_TIMEOUT.",
+        "refused": "Nothing listens on the address and port of the URL.",
+        "unreachable": "The network has no way to the address.",
+        "dns": "The name in the URL could not be resolved.",
+        "socket": "The unix socket is missing, may not be opened, or has no room.",
+        "proxy": "The proxy named by the environment is wrong or refused the request.",
+        "tls": "The TLS handshake failed: a certificate, or no TLS on that port.",
+        "tls_files": "The CA, the client certificate or its key could not be read.",
+        "credentials": "The file with the token or the password could not be used.",
+        "status": "The answer's status is not one of the expected ones.",
+        "protocol": "What was sent or answered is not the HTTP that was asked for.",
+        "closed": "The connection was closed before the whole answer was there.",
+        "timeout": "There was no answer within the time for one request.",
+        "threads": "No thread could be had for the request.",
+        "bug": "The request ended in a way nobody foresaw; the log has the traceback.",
+        "shutdown": "The sidecar was told to stop before the reload came to an end.",
+    }
+)
+"""Every `reason` of a `ReloadError`, in a sentence; `docs/REASONS.md` shows them."""

@@ -64,6 +64,7 @@ class Loop:
         self._schedule = Schedule.start(pace, time.monotonic())
         self._change: Change | None = None
         self._degraded: str | None = None
+        self._readable = True
         self._noticed_first: float | None = None
         self._noticed_last: float | None = None
 
@@ -78,15 +79,18 @@ class Loop:
         self._finish(shutdown_timeout)
 
     def run_once(self) -> bool:
-        """Work until every target was tried once; return whether all are fresh."""
+        """Work until every target was tried once; return whether all are fresh.
+
+        A volume that can't be read ends it too: nobody knows what to tell.
+        """
         self._cover()
         couriers = self._parts.couriers
-        while not self._parts.wakeup.stops():
+        while not self._parts.wakeup.stops() and self._readable:
             self._turn()
             if self._change and all(courier.settled for courier in couriers):
                 break
         self._finish(0.0)
-        return all(courier.fresh for courier in couriers)
+        return self._readable and all(courier.fresh for courier in couriers)
 
     def _turn(self) -> None:
         self._wait(self._due())
@@ -131,31 +135,33 @@ class Loop:
 
     def _look(self) -> None:
         """Read the volumes if anything may have happened; take up what is new."""
-        parts = self._parts
-        new_watch = self._cover()
-        schedule = self._schedule
-        polled = not schedule.settling and time.monotonic() < schedule.recheck_at
-        if polled and not new_watch:
-            # a safety poll comes round in the quiet, so nothing may be settling here
-            if parts.configuration.moved():
-                self._notice()
-                return
-            self._review()
-            look = Look(recheck_at=schedule.recheck_at)
-        else:
-            clocks = Clocks(time.monotonic(), proc.boot_time(), proc.boot_offset())
-            look = parts.configuration.look(clocks, self._noticed_last)
+        configuration, schedule = self._parts.configuration, self._schedule
+        now = time.monotonic()
+        if self._cover():  # what happened before there was a watch is not known
+            self._notice()
+            return
+        if schedule.settling or now >= schedule.recheck_at:
+            clocks = Clocks(now, proc.boot_time(), proc.boot_offset())
+            look = configuration.look(clocks, self._noticed_last)
             self._take_up(look)
+            recheck_at = look.recheck_at
+        elif configuration.moved():
+            self._notice()
+            return
+        else:
+            self._review()
+            recheck_at = schedule.recheck_at
         self._schedule = schedule.looked(
             time.monotonic(),
             degraded=self._degraded is not None,
-            recheck_at=look.recheck_at,
+            recheck_at=recheck_at,
         )
         if self._cover():
             self._notice()
 
     def _take_up(self, look: Look) -> None:
         parts = self._parts
+        self._readable = not look.problems
         for path, problem in look.problems.items():
             parts.report.warning(problem, volume=path)
         for path, settled in parts.configuration.settled.items():

@@ -18,8 +18,8 @@ from typing import Self
 
 from . import proc
 from .errors import ReloadError
-from .processes import Process
 from .proc import Credentials
+from .processes import Process
 from .settings import TERMINATING, signal_name
 
 _CAP_KILL = 1 << 5  # capabilities(7), linux/capability.h
@@ -97,7 +97,7 @@ def guard(process: Process, number: int, masks: Credentials) -> None:
     """Refuse a signal that would kill the process, or do nothing at all.
 
     A signal that the user chose to end the process is not looked at. Blocked counts as
-    handled, because a program that takes signals by `signalfd` or `sigwait` blocks them.
+    handled, because a program that takes signals by `signalfd` or `sigwait` blocks it.
 
     Raises:
         ReloadError: it is neither caught nor blocked, or it is ignored.

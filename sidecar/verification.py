@@ -11,6 +11,9 @@ from .errors import ReloadError
 from .request import Exchange, Requester, Response
 from .settings import VerifySettings, redacted
 
+Values = tuple[str | None, ...]
+"""What `VERIFY_CHANGES` caught in one answer."""
+
 _PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
 
@@ -42,7 +45,7 @@ class Verification:
         self._requester = requester
         self._baseline = baseline
 
-    def before(self, change: int, number: int) -> Generator[Wait, None, str | None]:
+    def before(self, change: int, number: int) -> Generator[Wait, None, Values | None]:
         """Return the value that must change; None if there is none (or none is asked).
 
         The first attempts of a change share one question, which is asked before any
@@ -54,9 +57,11 @@ class Verification:
         exchange = self._baseline.asked(change) if first else self._requester.start()
         answer = yield from answered(exchange, told=False)
         text = answer.text if isinstance(answer, Response) else None
-        return _value(self._settings.changes, text)
+        return _values(self._settings.changes, text)
 
-    def agreed(self, before: str | None) -> Generator[Wait, None, ReloadError | None]:
+    def agreed(
+        self, before: Values | None
+    ) -> Generator[Wait, None, ReloadError | None]:
         """Ask until the program agrees; return why not when `VERIFY_TIMEOUT` is up."""
         deadline = time.monotonic() + self._settings.timeout
         hopeless = self._settings.changes is not None and before is None
@@ -88,7 +93,7 @@ class Verification:
 
 
 def judge(
-    settings: VerifySettings, answer: Response | ReloadError, before: str | None
+    settings: VerifySettings, answer: Response | ReloadError, before: Values | None
 ) -> str | None:
     """Return what an answer lacks to agree, or None if it agrees."""
     if isinstance(answer, ReloadError):
@@ -100,14 +105,18 @@ def judge(
         return None
     if before is None:
         return "VERIFY_CHANGES found no value before the targets were told"
-    value = _value(settings.changes, text)
-    if value is None:
+    values = _values(settings.changes, text)
+    if values is None:
         return "VERIFY_CHANGES is not found in the answer"
-    if value == before:
+    if values == before:
         return "the value of VERIFY_CHANGES is what it was before"
     return None
 
 
-def _value(pattern: re.Pattern[str], text: str | None) -> str | None:
-    match = pattern.search(text or "")
-    return match.group(1) if match else None
+def _values(pattern: re.Pattern[str], text: str | None) -> Values | None:
+    """Return what the group caught at every match, or None if there is none.
+
+    Every match, because the first one may stand in a comment: Prometheus repeats a
+    metric's name in its `# HELP` and `# TYPE` lines.
+    """
+    return tuple(match.group(1) for match in pattern.finditer(text or "")) or None

@@ -11,6 +11,7 @@ import os
 import selectors
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -108,7 +109,7 @@ class Watch:
 
     def _watch(self, path: str) -> bool:
         try:
-            status = os.stat(path)
+            status = Path(path).stat()
         except OSError as error:
             self._forget(path)
             raise WatchError("gone", f"{path}: {error.strerror}") from error

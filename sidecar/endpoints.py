@@ -1,0 +1,412 @@
+"""The endpoints: what is true, for probes, machines and people.
+
+Whoever can reach the port can call them, so nobody there can hold anything up: each
+connection has one request, a bounded head, a deadline for all of it, and one of a
+small number of threads. `Connection: close` goes with every answer; a kept connection
+would occupy one of the threads between two scrapes, and the kubelet makes a new one
+for each probe anyway.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import re
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from types import TracebackType
+from typing import Final, Self
+
+from . import page
+from .errors import SettingsError
+from .status import Status
+
+_CONNECTIONS: Final = 32
+_HEAD_BYTES: Final = 16 * 1024
+_ANSWER_SECONDS: Final = 5.0
+_LINGER_SECONDS: Final = 1.0
+_LINGER_BYTES: Final = 256 * 1024
+_TEXT: Final = "text/plain; charset=utf-8"
+_METHODS: Final = ("GET", "HEAD")
+_END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
+_TURNED_AWAY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"Content-Length: 0\r\n"
+    b"Connection: close\r\n"
+    b"\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the client."""
+
+    status: HTTPStatus
+    kind: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """What can be asked for. Each is called from a connection's own thread."""
+
+    status: Callable[[], Status]
+    healthy: Callable[[], str | None]
+    """None is fine, else the reason."""
+
+    ready: Callable[[], str | None]
+    """None is fine, else the reason."""
+
+    metrics: Callable[[str], tuple[bytes, str]]
+    """Takes the `Accept` header; returns a body and its content type."""
+
+    def answer(self, method: str, path: str, accept: str) -> Answer:
+        """Answer one request. A path that is unknown is unknown to every method."""
+        views: dict[str, Callable[[], Answer]] = {
+            "/": self._page,
+            "/healthz": lambda: _probe(self.healthy()),
+            "/readyz": lambda: _probe(self.ready()),
+            "/metrics": lambda: self._metrics(accept),
+            "/status": self._status,
+        }
+        view = views.get(path)
+        if view is None:
+            return _refusal(HTTPStatus.NOT_FOUND)
+        if method not in _METHODS:
+            return _refusal(
+                HTTPStatus.METHOD_NOT_ALLOWED, ("Allow", ", ".join(_METHODS))
+            )
+        return view()
+
+    def _page(self) -> Answer:
+        body = page.render(self.status()).encode()
+        policy = ("Content-Security-Policy", page.policy())
+        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", body, (policy,))
+
+    def _metrics(self, accept: str) -> Answer:
+        body, kind = self.metrics(accept)
+        return Answer(HTTPStatus.OK, kind, body)
+
+    def _status(self) -> Answer:
+        body = json.dumps(self.status().as_json(), indent=1).encode() + b"\n"
+        return Answer(HTTPStatus.OK, "application/json", body)
+
+
+def _probe(reason: str | None) -> Answer:
+    if reason is None:
+        return Answer(HTTPStatus.OK, _TEXT, b"ok\n")
+    body = f"{reason}\n".encode("utf-8", "backslashreplace")
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, body)
+
+
+def _refusal(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
+    """Refuse with the status alone. Nothing that the client sent is repeated."""
+    return Answer(status, _TEXT, f"{status.phrase}\n".encode(), headers)
+
+
+class Endpoints:
+    """The server. Bound when made, serving while the block lasts.
+
+    An empty host is every address, of IPv6 too where the kernel has it; port 0 picks
+    one. The head of a request must be there after `head_timeout` seconds.
+
+    Raises:
+        SettingsError: `HTTP_LISTEN` cannot be had.
+    """
+
+    def __init__(
+        self,
+        listen: tuple[str, int],
+        *,
+        status: Callable[[], Status],
+        healthy: Callable[[], str | None],
+        ready: Callable[[], str | None],
+        metrics: Callable[[str], tuple[bytes, str]],
+        head_timeout: float = 5.0,
+    ) -> None:
+        views = Views(status=status, healthy=healthy, ready=ready, metrics=metrics)
+        self._server = _bound(listen, partial(_Exchange, views, head_timeout))
+        # No wake-up while nobody asks: `stop` ends the wait by itself.
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            args=(3600,),
+            name="endpoints",
+            daemon=True,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is bound."""
+        return int(self._server.socket.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.stop()
+        self._thread.join()
+
+
+def _bound(listen: tuple[str, int], exchange: partial[_Exchange]) -> _Server:
+    host, port = listen
+    try:
+        return _Server(_family(host, port), (host, port), exchange)
+    except OSError as error:
+        raise SettingsError([_unavailable(host, port, error)]) from error
+
+
+def _family(host: str, port: int) -> socket.AddressFamily:
+    if not host:
+        return socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+
+
+def _unavailable(host: str, port: int, error: OSError) -> str:
+    asked = f"HTTP_LISTEN: cannot listen on {_joined(host, port)}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{asked}: the port is taken by another container of this pod (or, with "
+            f"hostNetwork, by another program of the node). Choose a free port, for "
+            f"example HTTP_LISTEN=:{port % 65535 + 1}, or set HTTP_LISTEN=off"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{asked}: this user may not bind it. Choose a port of 1024 or more, for "
+            f"example HTTP_LISTEN=:9533"
+        )
+    return (
+        f"{asked}: {error.strerror or error}. Choose an address of this pod, or leave "
+        f"the host out to listen on all of them: HTTP_LISTEN=:{port}"
+    )
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Server(socketserver.TCPServer):
+    """Accepts connections on one thread and answers each on its own, up to a limit."""
+
+    allow_reuse_address = True
+    # a crowd should be turned away at once, not after the kernel dropped its SYN
+    request_queue_size = 512
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        address: tuple[str, int],
+        exchange: partial[_Exchange],
+    ) -> None:
+        self.address_family = family
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        self._stopping = threading.Event()
+        super().__init__(address, exchange)
+
+    def server_bind(self) -> None:
+        """Bind, to IPv4 too where every address is meant."""
+        if self.address_family == socket.AF_INET6 and not self.server_address[0]:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+    def stop(self) -> None:
+        """Stop serving, without a wait: shutting the socket ends the accept."""
+        self._stopping.set()
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.shutdown()
+        self.server_close()
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        """Accept a connection.
+
+        Without a free descriptor the connection stays in the queue and accept fails
+        again at once, for as long as that lasts; so it waits a little.
+        """
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+                self._stopping.wait(0.2)
+            raise
+
+    def process_request(self, request: object, client_address: object) -> None:
+        """Hand a connection to a thread of its own, or turn it away."""
+        if not isinstance(request, socket.socket):
+            raise TypeError(request)
+        if not self._free.acquire(blocking=False):
+            self._turn_away(request)
+            return
+        exchange = threading.Thread(
+            target=self._exchange,
+            args=(request, client_address),
+            name="exchange",
+            daemon=True,
+        )
+        try:
+            exchange.start()
+        except RuntimeError:  # the pod's limit of threads
+            self._free.release()
+            self._turn_away(request)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        """Refuse without a thread and without a wait.
+
+        What came already is read first, or closing would reset the connection before
+        the client sees the answer.
+        """
+        connection.setblocking(False)
+        with suppress(OSError):
+            connection.recv(_HEAD_BYTES)
+        with suppress(OSError):
+            connection.send(_TURNED_AWAY)
+        self.shutdown_request(connection)
+
+    def _exchange(self, connection: socket.socket, client: object) -> None:
+        try:
+            # the client went away, or is too slow for what is left of its time
+            with suppress(OSError):
+                self.finish_request(connection, client)
+        finally:
+            self.shutdown_request(connection)
+            self._free.release()
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    """One request and its answer."""
+
+    protocol_version = "HTTP/1.1"
+    # or what is not understood would be answered without a head, as in HTTP/0.9
+    default_request_version = "HTTP/1.0"
+    disable_nagle_algorithm = True
+    # http.server sets these when it reads a request line, and needs them to answer
+    command = ""
+    requestline = ""
+    request_version = "HTTP/1.0"
+
+    def __init__(
+        self,
+        views: Views,
+        head_timeout: float,
+        connection: socket.socket,
+        client: object,
+        server: socketserver.BaseServer,
+    ) -> None:
+        self._views = views
+        self._head_timeout = head_timeout
+        # which does all of the work
+        super().__init__(connection, client, server)
+
+    def handle(self) -> None:
+        """Read the head, answer it, and let the answer arrive."""
+        head = self._head()
+        if isinstance(head, HTTPStatus):
+            self.send_error(head)
+        elif head is not None:
+            self._respond(head)
+        self._linger()
+
+    def _head(self) -> bytes | HTTPStatus | None:
+        """Read up to the empty line; or say why not; None where the client left.
+
+        The deadline is for the whole head: a client that sends a byte now and then
+        would get past a timeout for each read.
+        """
+        deadline = time.monotonic() + self._head_timeout
+        head = b""
+        while not (end := _END_OF_HEAD.search(head)):
+            if len(head) > _HEAD_BYTES:
+                return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            try:
+                piece = self._received(deadline)
+            except TimeoutError:
+                return HTTPStatus.REQUEST_TIMEOUT
+            if not piece:
+                return None
+            head = (head + piece).lstrip(b"\r\n")
+        return head[: end.end()]
+
+    def _received(self, deadline: float) -> bytes:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        self.connection.settimeout(remaining)
+        piece: bytes = self.connection.recv(_HEAD_BYTES)
+        return piece
+
+    def _respond(self, head: bytes) -> None:
+        self.raw_requestline, _, fields = head.partition(b"\n")
+        self.rfile = io.BufferedReader(io.BytesIO(fields))
+        if not self.parse_request():
+            return
+        path = self.path.partition("?")[0]
+        accept = self.headers.get("Accept", "")
+        try:
+            answer = self._views.answer(self.command, path, accept)
+        except Exception:
+            # a bug: the thread's last words go to stderr
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            raise
+        self._send(answer)
+
+    def send_error(
+        self, code: int, message: str | None = None, explain: str | None = None
+    ) -> None:
+        """Refuse in plain text. What http.server wants to tell repeats the request."""
+        del message, explain
+        self._send(_refusal(HTTPStatus(code)))
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in (
+            ("Content-Type", answer.kind),
+            ("Content-Length", str(len(answer.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Connection", "close"),
+            *answer.headers,
+        ):
+            self.send_header(name, value)
+        # for all of what one call sends, since Python 3.5
+        self.connection.settimeout(_ANSWER_SECONDS)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def _linger(self) -> None:
+        """Read on for a moment after the answer, and throw it away.
+
+        A socket that is closed with something unread resets the connection, and the
+        client may lose the answer: a request with a body, or a head cut off.
+        """
+        deadline = time.monotonic() + _LINGER_SECONDS
+        self.connection.shutdown(socket.SHUT_WR)
+        left = _LINGER_BYTES
+        while left > 0 and (piece := self._received(deadline)):
+            left -= len(piece)
+
+    def handle_expect_100(self) -> bool:
+        """Don't ask for the body: it would not be read."""
+        return True
+
+    def version_string(self) -> str:
+        """Name the program, and not which Python an attacker finds here."""
+        return "config-reload-sidecar"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # theirs
+        """Say nothing: what clients do is no outcome of the sidecar's work."""

@@ -1,0 +1,105 @@
+"""Who holds the content: numbers in, a verdict out."""
+
+from __future__ import annotations
+
+from sidecar.freshness import COARSE_GRACE, GRACE, Ledger, fresh_from
+
+SWAP = 100.0
+
+
+def settled() -> Ledger[str]:
+    """Return a ledger of content that was swapped in at 100 s after boot."""
+    nothing: Ledger[str] = Ledger()
+    return nothing.settled(fresh_from(SWAP, coarse=False))
+
+
+def test_a_process_older_than_the_swap_is_stale() -> None:
+    """It read the content before it."""
+    assert not settled().holds("app", SWAP - 1)
+
+
+def test_a_process_that_started_after_the_swap_is_fresh() -> None:
+    """It read the new content by itself; telling it is noise."""
+    assert settled().holds("app", SWAP + GRACE)
+
+
+def test_a_start_too_close_to_the_swap_proves_nothing() -> None:
+    """A start time is a 10 ms tick and a ctime is up to 10 ms old."""
+    assert not settled().holds("app", SWAP + GRACE - 0.01)
+
+
+def test_whole_seconds_need_a_whole_second() -> None:
+    """Where ctime keeps seconds only, the swap may be 999 ms later than it says."""
+    assert SWAP + COARSE_GRACE == fresh_from(SWAP, coarse=True)
+
+
+def test_who_confirmed_holds_it() -> None:
+    """However old the process is."""
+    assert settled().began(["app"]).confirmed(["app"]).holds("app", 1.0)
+
+
+def test_being_told_voids_what_was_known() -> None:
+    """A webhook that hung may have half a configuration."""
+    assert not settled().confirmed(["hook"]).began(["hook"]).holds("hook")
+
+
+def test_new_content_voids_what_was_established() -> None:
+    """Nobody holds what nobody was told."""
+    later = settled().confirmed(["app"]).settled(SWAP + 50)
+
+    assert not later.holds("app", SWAP + 1)
+
+
+def test_a_swap_of_equal_content_makes_nobody_stale() -> None:
+    """Who was told and who started after the swap before go on holding it."""
+    later = (
+        settled()
+        .confirmed(["told"])
+        .swapped(SWAP + 10, SWAP + 9, [("told", 1.0), ("started", SWAP + 5)])
+    )
+
+    assert later.holds("told", 1.0)
+    assert later.holds("started", SWAP + 5)
+
+
+def test_a_process_that_started_during_a_b_a_is_told() -> None:
+    """It may have read B, between the first event and the last."""
+    later = settled().swapped(SWAP + 10, SWAP + 5, [("between", SWAP + 7)])
+
+    assert not later.holds("between", SWAP + 7)
+
+
+def test_a_stale_process_stays_stale_when_equal_content_is_swapped_in() -> None:
+    """A swap tells nobody anything."""
+    later = settled().swapped(SWAP + 10, SWAP + 9, [("old", 1.0)])
+
+    assert not later.holds("old", 1.0)
+
+
+def test_telling_everybody_spares_only_who_comes_later() -> None:
+    """SIGHUP to the sidecar tells the fresh ones too."""
+    voided = settled().confirmed(["told"]).voided(200.0)
+
+    assert not voided.holds("told", 1.0)
+    assert not voided.holds("started", 150.0)
+    assert voided.holds("later", 200.0 + GRACE)
+
+
+def test_a_rejection_is_told_again_only_so_often() -> None:
+    """One bad configuration must not make a server fork for ever."""
+    ledger = settled()
+    told = 0
+    while ledger.tells("app", limit=4):
+        told += 1
+        ledger = ledger.began(["app"]).rejected(["app"])
+
+    assert 4 == told
+    assert ledger.tells("a new process", limit=4)
+    assert ledger.settled(SWAP + 50).tells("app", limit=4)
+
+
+def test_the_dead_are_forgotten() -> None:
+    """A crash loop must not grow the memory."""
+    ledger = settled().confirmed(["a", "b"]).rejected(["c"]).alive(["a"])
+
+    assert Ledger(SWAP + GRACE, frozenset({"a"}), {}) == ledger
