@@ -57,7 +57,7 @@ class ReloadError(SidecarError):
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "not_found": "No process matches the selectors, or not every name was found.",
-        "pid_file": "The PID file is missing, holds no PID, or means no process to tell.",
+        "pid_file": "The PID file is missing, holds no PID, or means nobody to tell.",
         "gone": "The process ended before it was signalled.",
         "permission": "The kernel does not let this container signal that process.",
         "unhandled": "The process does not handle the signal and would die of it.",

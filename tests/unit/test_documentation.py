@@ -50,8 +50,7 @@ def test_every_error_has_a_known_reason() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == (
                 "ReloadError"
             ):
-                reason = node.args[0]
-                assert isinstance(reason, ast.Constant), ast.unparse(node)
-                used.add(reason.value)
+                used.add(ast.unparse(node.args[0]).strip("'"))
 
-    assert set(REASONS) - {"shutdown"} == used
+    # a copy of an error keeps its reason; the courier ends a reload without an error
+    assert set(REASONS) - {"shutdown"} == used - {"error.reason"}
