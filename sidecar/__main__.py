@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from . import __version__, settings as environment
+from . import __version__, proc, processes, sandbox, settings as environment
 from .configuration import Configuration
 from .courier import Courier
 from .disclosure import Disclosure
@@ -22,6 +22,7 @@ from .errors import SettingsError
 from .heart import Heart
 from .log import Logger, logger
 from .loop import Loop, Parts
+from .memory import Memory
 from .metrics import Metrics
 from .process_target import ProcessTarget
 from .report import Report
@@ -88,20 +89,29 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         )
         for warning in settings.warnings:
             report.warning(warning)
+        memory = Memory(settings.state_dir, report)
         watch = settings.watch
         pace = Pace(watch.debounce, watch.debounce_max, watch.poll_interval)
         selection = Selection(watch.include, watch.exclude)
         loop = Loop(
             Parts(
-                configuration=Configuration(watched, selection, pace, heart.beat),
+                configuration=Configuration(
+                    watched,
+                    selection,
+                    pace,
+                    heart.beat,
+                    memory.before.volumes if memory.before else None,
+                ),
                 couriers=couriers,
                 disclosure=Disclosure(settings.digest_key_file),
+                memory=memory,
                 report=report,
                 heart=heart,
                 ready=ready,
                 wakeup=wakeup,
                 watch=stack.enter_context(Watch(ready)),
                 chance=random.random,
+                sandbox_started=_sandbox_started(settings),
             ),
             watched,
             pace,
@@ -185,6 +195,13 @@ def _couriers(
     return [
         Courier(target, settings.retry, report, random.random) for target in targets
     ]
+
+
+def _sandbox_started(settings: Settings) -> float | None:
+    if not settings.webhooks:
+        return None  # nobody asks
+    me = processes.read_me(processes.read_table())
+    return sandbox.started(me, proc.boot_offset())
 
 
 def _question(settings: Settings) -> RequestSettings | None:

@@ -9,7 +9,7 @@ it holds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,6 +89,21 @@ class Target(Protocol):
 
     def assumed(self) -> None:
         """Take it that everybody there is now holds the content."""
+        ...
+
+    def mounted_before(self, started: float | None, swapped: float) -> None:
+        """Take it that what was swapped in before the pod's sandbox started is known.
+
+        Nothing is remembered. Both are CLOCK_BOOTTIME, in seconds; None: unknown.
+        """
+        ...
+
+    def restored(self, held: Sequence[str]) -> None:
+        """Take it that these hold the content, of those who are there."""
+        ...
+
+    def held(self) -> tuple[str, ...]:
+        """Return who holds the content, for `restored` after a restart."""
         ...
 
     def plan(self) -> Plan:

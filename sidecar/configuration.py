@@ -18,6 +18,7 @@ from .errors import VolumeError
 from .freshness import fresh_from
 from .schedule import EMPTY_SETTLES_AFTER, UNREPAIRED_SETTLES_AFTER, Pace
 from .selection import Selection
+from .state import Known
 from .volume import Snapshot
 
 Content = tuple[str | None, ...]
@@ -88,8 +89,13 @@ class Configuration:
         selection: Selection,
         pace: Pace,
         progress: Callable[[], None] = lambda: None,
+        known: Mapping[str, Known] | None = None,
     ) -> None:
-        """Remember what to read; `progress` is called during long reading."""
+        """Remember what to read; `progress` is called during long reading.
+
+        `known` are the volumes as they were before a restart, by path.
+        """
+        self._known = known or {}
         self._paths = paths
         self._selection = selection
         self._pace = pace
@@ -116,6 +122,11 @@ class Configuration:
         return max(
             (settled.fresh_from for settled in self._settled.values()), default=inf
         )
+
+    @property
+    def swapped(self) -> float:
+        """The newest swap time: CLOCK_BOOTTIME, in seconds."""
+        return max((settled.swapped for settled in self._settled.values()), default=inf)
 
     @property
     def unsettled(self) -> bool:
@@ -174,11 +185,41 @@ class Configuration:
                 continue
             swapped = True
             self._pending.pop(path, None)
-            self._settled[path] = Settled(snapshot, _swap(snapshot, clocks, noticed))
+            self._settled[path] = Settled(
+                snapshot, self._swapped(snapshot, clocks, noticed)
+            )
             known = before.snapshot if before else None
             if known is None or known.digest != snapshot.digest:
                 changes.append(_change(known, snapshot))
         return Look(tuple(changes), swapped, problems, recheck_at)
+
+    def _swapped(
+        self, snapshot: Snapshot, clocks: Clocks, noticed: float | None
+    ) -> float:
+        """Return the swap time: as noticed, as remembered, or by the files' times."""
+        if noticed is not None:
+            return noticed
+        known = self._known.get(snapshot.path)
+        if known and (known.generation, known.changed, known.digest) == (
+            snapshot.generation,
+            snapshot.changed,
+            snapshot.digest,
+        ):
+            return known.swapped
+        # a change time in the future tells nothing but that the clock was set back
+        return min(snapshot.changed - clocks.offset, clocks.boot)
+
+    def state(self) -> dict[str, Known]:
+        """Return the settled volumes as they are to be remembered."""
+        return {
+            path: Known(
+                settled.snapshot.generation,
+                settled.snapshot.changed,
+                settled.snapshot.digest,
+                settled.swapped,
+            )
+            for path, settled in self._settled.items()
+        }
 
     def _settles_at(self, snapshot: Snapshot, clocks: Clocks) -> float:
         now = clocks.monotonic
@@ -205,13 +246,6 @@ def _patience(snapshot: Snapshot, before: Snapshot | None, pace: Pace) -> float:
     if snapshot.flaws - (before.flaws if before else frozenset()):
         return UNREPAIRED_SETTLES_AFTER if snapshot.generation else pace.debounce_max
     return 0.0
-
-
-def _swap(snapshot: Snapshot, clocks: Clocks, noticed: float | None) -> float:
-    if noticed is not None:
-        return noticed
-    # a change time in the future tells nothing but that the clock was set back
-    return min(snapshot.changed - clocks.offset, clocks.boot)
 
 
 def _change(before: Snapshot | None, after: Snapshot) -> VolumeChange:

@@ -101,15 +101,16 @@ class Courier:
         self._attempts = 0
         earliest = self._last_reload_at + self._retry.min_interval
         self._next_at = max(now, not_before, earliest)
+        self.publish()
 
     def review(self, change: Change, now: float) -> None:
         """Look whether somebody appeared who must be told, with no change at hand."""
         if self._reload or self.running:
             return
-        plan = self.target.plan()
-        if plan.begin:
+        if self.target.plan().begin:
             self.changed(change, now)
-        self.publish()
+        else:
+            self.publish()
 
     def step(self, now: float) -> None:
         """Do what is due: resume the attempt under way, or begin one."""

@@ -4,6 +4,7 @@
 * `WatchError`:    another way. The kernel will not tell us about a volume now;
   polling takes over and the watch is tried again.
 * `VolumeError`:   time. A volume cannot be read at this moment; it is read again.
+* `StateError`:    nobody. What was remembered is ignored, and somebody told once more.
 * `ReloadError`:   the schedule. One attempt did not reach the target, or reached it
   and was not taken; it is tried again as the retry settings say.
 
@@ -38,6 +39,14 @@ class WatchError(SidecarError):
 
 class VolumeError(SidecarError):
     """A volume cannot be read now; the message says which and why."""
+
+
+class StateError(SidecarError):
+    """What was remembered is of no use, or can't be written; the message says why."""
+
+    def __init__(self, detail: str, *, clock_moved: bool = False) -> None:
+        super().__init__(detail)
+        self.clock_moved = clock_moved
 
 
 class ReloadError(SidecarError):

@@ -62,10 +62,6 @@ class Ledger(Generic[H]):
         """Take back everything: everybody there is now gets told."""
         return Ledger(now + GRACE)
 
-    def began(self, holders: Iterable[H]) -> Ledger[H]:
-        """Note that these are being told: until they confirm, nothing is known."""
-        return replace(self, held=self.held - frozenset(holders))
-
     def confirmed(self, holders: Iterable[H]) -> Ledger[H]:
         """Note who was told and agreed."""
         holders = frozenset(holders)

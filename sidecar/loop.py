@@ -21,6 +21,7 @@ from .courier import Courier
 from .disclosure import Disclosure
 from .errors import WatchError
 from .heart import Heart
+from .memory import Memory
 from .report import Report
 from .schedule import Pace, Schedule
 from .settings import RetrySettings
@@ -43,6 +44,7 @@ class Parts:
     """The processes' first, if there are any."""
 
     disclosure: Disclosure
+    memory: Memory
     report: Report
     heart: Heart
     ready: selectors.BaseSelector
@@ -50,6 +52,9 @@ class Parts:
     watch: Watch
     chance: Callable[[], float]
     """Uniform in [0, 1), for `RELOAD_JITTER`."""
+
+    sandbox_started: float | None = None
+    """CLOCK_BOOTTIME when the pod's sandbox was made, in seconds."""
 
 
 class Loop:
@@ -98,7 +103,10 @@ class Loop:
             self._tell_all()
         if time.monotonic() >= self._schedule.due:
             self._look()
+        # who is about to be told no longer holds what he is remembered to hold
+        self._remember()
         self._deliver()
+        self._remember()
 
     def _due(self) -> float:
         return min(
@@ -183,18 +191,9 @@ class Loop:
             self._noticed_first = None
 
     def _changed(self, look: Look) -> None:
-        """Give every courier the new content."""
+        """Give every courier the new content; then tell of it."""
         parts = self._parts
         at_start = self._change is None
-        for change in look.changes:
-            if not at_start:
-                parts.report.change_detected(
-                    volume=change.path,
-                    generation=change.snapshot.generation,
-                    added=change.added,
-                    changed=change.changed,
-                    removed=change.removed,
-                )
         self._change = Change(
             number=self._change.number + 1 if self._change else 1,
             content=parts.configuration.content,
@@ -209,13 +208,35 @@ class Loop:
         not_before = now + self._retry.jitter * parts.chance()
         for courier in parts.couriers:
             courier.changed(self._change, now, not_before=not_before)
+        if not at_start:
+            for change in look.changes:
+                parts.report.change_detected(
+                    volume=change.path,
+                    generation=change.snapshot.generation,
+                    added=change.added,
+                    changed=change.changed,
+                    removed=change.removed,
+                )
 
     def _catch_up(self) -> None:
-        for courier in self._parts.couriers:
+        """Decide at the start who holds the content that is there."""
+        parts = self._parts
+        memory, configuration = parts.memory, parts.configuration
+        for target in (courier.target for courier in parts.couriers):
             if self._retry.catch_up == "never":
-                courier.target.assumed()
-            elif self._retry.catch_up == "always":
-                courier.target.voided(proc.boot_time())
+                target.assumed()
+            elif self._retry.catch_up == "always" or memory.clock_moved:
+                target.voided(proc.boot_time())
+            elif memory.before is None:
+                target.mounted_before(parts.sandbox_started, configuration.swapped)
+            else:
+                target.restored(memory.held(target.name, configuration))
+
+    def _remember(self) -> None:
+        parts = self._parts
+        if self._change:
+            targets = [courier.target for courier in parts.couriers]
+            parts.memory.keep(parts.configuration, targets)
 
     def _tell_all(self) -> None:
         """SIGHUP to us: tell everybody, fresh or not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -92,6 +92,22 @@ class ProcessTarget:
         self._look()
         self._ledger = self._ledger.confirmed(match.id for match in self._found.matches)
 
+    def mounted_before(self, started: float | None, swapped: float) -> None:
+        """Nothing: a process's own start tells more."""
+
+    def restored(self, held: Sequence[str]) -> None:
+        """Take it that these processes hold the content."""
+        self._look()
+        self._ledger = self._ledger.confirmed(
+            match.id for match in self._found.matches if _name(match.id) in held
+        )
+
+    def held(self) -> tuple[str, ...]:
+        """Return PID and start time of every process that holds the content."""
+        return tuple(
+            _name(match.id) for match in self._found.matches if self._holds(match)
+        )
+
     def plan(self) -> Plan:
         """Find the processes and pick those that are stale and may be told."""
         self._look()
@@ -149,7 +165,6 @@ class ProcessTarget:
         with ExitStack() as stack:
             told: list[Handle] = []
             failures: list[ReloadError] = []
-            self._ledger = self._ledger.began(match.id for match in todo)
             for match in todo:
                 try:
                     told.append(stack.enter_context(self._signal(match)))
@@ -261,6 +276,10 @@ class ProcessTarget:
             "the kubelet waits before it restarts a container that ended recently"
             " (CrashLoopBackOff), and restarts none under restartPolicy: Never",
         )
+
+
+def _name(process: ProcessId) -> str:
+    return f"{process.pid}:{process.start}"
 
 
 def _uid(pid: int) -> int | None:

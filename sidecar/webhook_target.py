@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from .attempt import Outcome, Plan, Steps, answered
@@ -60,6 +63,24 @@ class WebhookTarget:
         """Take it that the URL was told the content."""
         self._ledger = self._ledger.confirmed([self._settings.url])
 
+    def mounted_before(self, started: float | None, swapped: float) -> None:
+        """Take it that the program read at its start what was mounted before it."""
+        if started is not None and swapped < started:
+            self.assumed()
+
+    def restored(self, held: Sequence[str]) -> None:
+        """Take it that the URL confirmed the content, if it is the same URL."""
+        if self._hash in held:
+            self.assumed()
+
+    def held(self) -> tuple[str, ...]:
+        """Return a hash of the URL, which may hold credentials, if it is fresh."""
+        return (self._hash,) if self._fresh else ()
+
+    @property
+    def _hash(self) -> str:
+        return hashlib.sha256(os.fsencode(self._settings.url)).hexdigest()
+
     @property
     def _fresh(self) -> bool:
         return self._ledger.holds(self._settings.url)
@@ -83,7 +104,6 @@ class WebhookTarget:
         before = None
         if self._verification:
             before = yield from self._verification.before(change.number, number)
-        self._ledger = self._ledger.began([self._settings.url])
         began = time.monotonic()
         exchange = self._requester.start(*self._body(change))
         try:

@@ -112,8 +112,9 @@ def _main(directory: Path, mode: str) -> None:
         signal.set_wakeup_fd(writer)
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, lambda *_: None)
-    elif mode == "ignore":
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    else:  # said in full, because whoever started us may ignore it (nohup)
+        action = signal.SIG_IGN if mode == "ignore" else signal.SIG_DFL
+        signal.signal(signal.SIGHUP, action)
     while True:
         sys.stdout.write(json.dumps(_read(directory)) + "\n")
         sys.stdout.flush()

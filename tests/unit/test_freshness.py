@@ -35,12 +35,7 @@ def test_whole_seconds_need_a_whole_second() -> None:
 
 def test_who_confirmed_holds_it() -> None:
     """However old the process is."""
-    assert settled().began(["app"]).confirmed(["app"]).holds("app", 1.0)
-
-
-def test_being_told_voids_what_was_known() -> None:
-    """A webhook that hung may have half a configuration."""
-    assert not settled().confirmed(["hook"]).began(["hook"]).holds("hook")
+    assert settled().confirmed(["app"]).holds("app", 1.0)
 
 
 def test_new_content_voids_what_was_established() -> None:
@@ -91,7 +86,7 @@ def test_a_rejection_is_told_again_only_so_often() -> None:
     told = 0
     while ledger.tells("app", limit=4):
         told += 1
-        ledger = ledger.began(["app"]).rejected(["app"])
+        ledger = ledger.rejected(["app"])
 
     assert 4 == told
     assert ledger.tells("a new process", limit=4)

@@ -1,0 +1,130 @@
+"""What survives a restart of the sidecar: who holds which content, in `STATE_DIR`.
+
+Nothing here is needed to be right, only to be quiet: without a state everybody who is
+older than the newest swap is told once. So whatever is wrong with a file, it is
+ignored. A state that could not be replaced is removed, because an old one might say of
+somebody that he holds what was since replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .errors import StateError
+
+VERSION = 1
+_NAME = "state.json"
+_LIMIT = 16 * 1024 * 1024
+_STEP = 0.05
+"""A clock that moved by more, in seconds, makes files' times incomparable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A volume when it last settled."""
+
+    generation: str | None
+    changed: float
+    """The newest ctime in it: CLOCK_REALTIME, in seconds."""
+
+    digest: str
+    swapped: float
+    """The swap time: CLOCK_BOOTTIME, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that is remembered."""
+
+    volumes: Mapping[str, Known] = field(default_factory=dict)
+    held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each target who holds the volumes' content, as the target writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The machine that a state belongs to, and its clocks."""
+
+    boot_id: str
+    boot: float
+    """CLOCK_BOOTTIME, in seconds."""
+
+    offset: float
+    """CLOCK_REALTIME minus CLOCK_BOOTTIME, in seconds."""
+
+
+def read_boot_id() -> str:
+    """Return what the kernel drew at its start: random(4)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def load(directory: Path, now: Now) -> State | None:
+    """Return what was saved, or None if nothing was.
+
+    Raises:
+        StateError: it is damaged, another machine's, or can't be compared any more.
+    """
+    try:
+        with (directory / _NAME).open("rb") as file:
+            content = file.read(_LIMIT)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"STATE_DIR can't be read: {error.strerror}") from error
+    return parse(content, now)
+
+
+def parse(content: bytes, now: Now) -> State:
+    """Read a saved state.
+
+    Raises:
+        StateError: it is damaged, another machine's, or can't be compared any more.
+    """
+    try:
+        saved = json.loads(content)
+        if saved["version"] != VERSION or saved["boot_id"] != now.boot_id:
+            raise StateError("the state is of another boot or version, and is ignored")
+        if saved["boot"] > now.boot:
+            raise StateError("the state is of the future, and is ignored")
+        if abs(saved["offset"] - now.offset) > _STEP:
+            raise StateError(
+                "the clock was set since the state was saved, so times of files can't"
+                " be compared: everybody is told once",
+                clock_moved=True,
+            )
+        return State(
+            {path: Known(**known) for path, known in saved["volumes"].items()},
+            {name: tuple(map(str, held)) for name, held in saved["held"].items()},
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise StateError("the state is damaged, and is ignored") from error
+
+
+def save(directory: Path, state: State, now: Now) -> None:
+    """Replace the saved state, all of it or nothing.
+
+    Raises:
+        StateError: it could not be written; then there is none.
+    """
+    saved = {"version": VERSION, **asdict(now), **asdict(state)}
+    new = directory / f"{_NAME}.tmp"
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(saved, file)
+            file.flush()
+            os.fsync(descriptor)
+        new.replace(directory / _NAME)
+    except OSError as error:
+        for path in (new, directory / _NAME):
+            with suppress(OSError):
+                path.unlink()
+        raise StateError(
+            f"STATE_DIR can't be written: {error.strerror}; after a restart of the"
+            " sidecar everybody may be told once more. Mount a writable emptyDir there"
+        ) from error
