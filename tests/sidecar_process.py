@@ -39,13 +39,19 @@ class SidecarProcess:
 
     It is started on entering the block, which waits for its `started` event, and
     ended on leaving it. A port is picked and the log is JSON unless `env` says else.
+    `prefix` is a command that becomes the sidecar, as `env` or `unshare` do.
     """
 
-    def __init__(self, env: Mapping[str, str | Path], args: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str | Path],
+        args: Iterable[str] = (),
+        prefix: Iterable[str] = (),
+    ) -> None:
         defaults = {"HTTP_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json"}
         chosen = defaults | {name: str(value) for name, value in env.items()}
         self._environment = _inherited() | chosen
-        self._command = [sys.executable, "-m", "sidecar", *args]
+        self._command = [*prefix, sys.executable, "-m", "sidecar", *args]
         self._process: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
         self._events: list[Event] = []
