@@ -1,271 +1,42 @@
-"""The command line: `config-reload-sidecar [once]`, configured by the environment."""
+"""The entry: be careful first, then load the rest.
+
+Loading takes a third of a second. A program that is PID 1 of its namespace ignores
+SIGTERM until it has a handler, and one that is not dies of SIGHUP; so both come first.
+"""
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
-import random
-import selectors
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from urllib.parse import urlsplit
-
-from . import __version__, proc, processes, sandbox, settings as environment
-from .configuration import Configuration
-from .courier import Courier
-from .disclosure import Disclosure
-from .endpoints import Endpoints
-from .errors import SettingsError
-from .heart import Heart
-from .log import Logger, logger
-from .loop import Loop, Parts
-from .memory import Memory
-from .metrics import Metrics
-from .process_target import ProcessTarget
-from .report import Report
-from .request import Requester
-from .schedule import Pace
-from .selection import Selection
-from .settings import LogSettings, RequestSettings, Settings
-from .verification import Baseline, Verification
-from .wakeup import Wakeup
-from .watch import Watch
-from .webhook_target import WebhookTarget
+from types import FrameType
 
 _PR_SET_DUMPABLE = 4
-_VERIFY_LIMIT = 4 * 1024 * 1024
-"""How much of an answer of `VERIFY_URL` is read, in bytes."""
-
-_VERIFY_TIMEOUT = 10.0
-"""For one question to `VERIFY_URL`, in seconds."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run the command line; return the exit status."""
-    command = _parser().parse_args(arguments).command
-    make_undumpable()
-    try:
-        settings = environment.from_env(os.environ)
-    except SettingsError as error:
-        return _wrong(logger(_log_settings()), error)
-    log = logger(settings.log)
-    try:
-        return run(settings, log, once=command == "once")
-    except SettingsError as error:
-        return _wrong(log, error)
-    except Exception:
-        log.exception("stopped", status=1, reason="bug")
-        return 1
+    _make_undumpable()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # everybody is looked at anyway
+
+    from . import command
+
+    return command.main(sys.argv[1:])
 
 
-def run(settings: Settings, log: Logger, *, once: bool) -> int:
-    """Run the sidecar until it is told to stop; return the exit status."""
-    with ExitStack() as stack:
-        ready = stack.enter_context(selectors.DefaultSelector())
-        wakeup = stack.enter_context(Wakeup(ready))
-        heart = Heart(wakeup.wake)
-        metrics = Metrics()
-        watched = tuple(str(path) for path in settings.watch.dirs)
-        report = Report(log, metrics, _names(settings), watched)
-        couriers = _couriers(settings, report, wakeup, stack)
-        port = None
-        if settings.http.listen and not once:
-            endpoints = Endpoints(
-                settings.http.listen,
-                status=report.status,
-                healthy=heart.reason,
-                ready=lambda: _not_ready(settings, report, couriers),
-                metrics=metrics.render,
-            )
-            port = stack.enter_context(endpoints).port
-        report.started(
-            port=port,
-            volumes=watched,
-            targets=tuple(courier.target.name for courier in couriers),
-            uid=os.geteuid(),
-        )
-        for warning in settings.warnings:
-            report.warning(warning)
-        memory = Memory(settings.state_dir, report)
-        watch = settings.watch
-        pace = Pace(watch.debounce, watch.debounce_max, watch.poll_interval)
-        selection = Selection(watch.include, watch.exclude)
-        loop = Loop(
-            Parts(
-                configuration=Configuration(
-                    watched,
-                    selection,
-                    pace,
-                    heart.beat,
-                    memory.before.volumes if memory.before else None,
-                ),
-                couriers=couriers,
-                disclosure=Disclosure(settings.digest_key_file),
-                memory=memory,
-                report=report,
-                heart=heart,
-                ready=ready,
-                wakeup=wakeup,
-                watch=stack.enter_context(Watch(ready)),
-                chance=random.random,
-                sandbox_started=_sandbox_started(settings),
-            ),
-            watched,
-            pace,
-            settings.retry,
-        )
-        status = 0
-        if once:
-            status = 0 if loop.run_once() else 1
-        else:
-            loop.run(settings.shutdown_timeout)
-        report.stopped(status=status)
-        return status
+def _end(_number: int, _frame: FrameType | None) -> None:
+    os._exit(0)
 
 
-def make_undumpable() -> None:
+def _make_undumpable() -> None:
     """Hide our environment and files from other processes of our uid.
 
     With a shared process namespace `/proc/<pid>/environ` would show them: proc(5).
     """
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="config-reload-sidecar",
-        description="Tells the program in your pod that its mounted configuration"
-        " changed, and makes sure that it took it. Configured by environment variables;"
-        " the README lists them.",
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser(
-        "once",
-        help="one attempt for each target that is stale; status 0 if all are fresh"
-        " after it, 1 if not",
-    )
-    return parser
-
-
-def _couriers(
-    settings: Settings, report: Report, wakeup: Wakeup, stack: ExitStack
-) -> list[Courier]:
-    verify = settings.verify
-    question = _question(settings)
-
-    def requester(request: RequestSettings, read_limit: int = 0) -> Requester:
-        made = Requester(request, wakeup.wake, read_limit=read_limit)
-        stack.callback(made.close)
-        return made
-
-    baseline = Baseline(requester(question, _VERIFY_LIMIT)) if question else None
-
-    def verification() -> Verification | None:
-        if question is None or baseline is None:
-            return None
-        return Verification(verify, requester(question, _VERIFY_LIMIT), baseline)
-
-    targets: list[ProcessTarget | WebhookTarget] = []
-    if settings.process:
-        targets.append(
-            ProcessTarget(
-                settings.process,
-                pod_uid=settings.pod.uid,
-                alive=verify.alive,
-                restart_timeout=verify.timeout,
-                verification=verification(),
-                wakes=wakeup,
-                notes=report,
-            )
-        )
-    targets.extend(
-        WebhookTarget(
-            number,
-            webhook,
-            requester=requester(webhook),
-            verification=verification(),
-            notes=report,
-        )
-        for number, webhook in enumerate(settings.webhooks, 1)
-    )
-    return [
-        Courier(target, settings.retry, report, random.random) for target in targets
-    ]
-
-
-def _sandbox_started(settings: Settings) -> float | None:
-    if not settings.webhooks:
-        return None  # nobody asks
-    me = processes.read_me(processes.read_table())
-    return sandbox.started(me, proc.boot_offset())
-
-
-def _question(settings: Settings) -> RequestSettings | None:
-    """Make the request for `VERIFY_URL`.
-
-    Credentials and CA of the webhooks go along on the same origin only.
-    """
-    verify = settings.verify
-    if verify.url is None:
-        return None
-    same = (
-        webhook
-        for webhook in settings.webhooks
-        if _origin(webhook.url) == _origin(verify.url)
-    )
-    base = next(same, RequestSettings(url=verify.url))
-    return replace(
-        base,
-        url=verify.url,
-        method="GET",
-        body="",
-        expect_status=verify.status,
-        timeout=min(_VERIFY_TIMEOUT, verify.timeout),
-    )
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname, port
-
-
-def _names(settings: Settings) -> tuple[str, ...]:
-    webhooks = (f"webhook:{n}" for n, _ in enumerate(settings.webhooks, 1))
-    return (*(("process",) if settings.process else ()), *webhooks)
-
-
-def _not_ready(
-    settings: Settings, report: Report, couriers: list[Courier]
-) -> str | None:
-    if not report.status().volumes:
-        return "the volumes have not been read yet"
-    if settings.http.ready_when == "first-fresh":
-        waiting = [c.target.name for c in couriers if not c.was_fresh]
-        if waiting:
-            return f"not fresh yet: {', '.join(waiting)}"
-    return None
-
-
-def _log_settings() -> LogSettings:
-    """Use the chosen log format for the errors too, if the choice itself is right."""
-    try:
-        chosen = {"WATCH_DIRS": "/", "WEBHOOK_URL": "http://localhost"}
-        for name in ("LOG_LEVEL", "LOG_FORMAT"):
-            chosen[name] = os.environ.get(name, "")
-        return environment.from_env(chosen).log
-    except SettingsError:
-        return LogSettings()
-
-
-def _wrong(log: Logger, error: SettingsError) -> int:
-    for problem in error.problems:
-        log.error("stopped", status=2, problem=problem)
-    return 2
 
 
 if __name__ == "__main__":

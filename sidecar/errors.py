@@ -41,6 +41,10 @@ class VolumeError(SidecarError):
     """A volume cannot be read now; the message says which and why."""
 
 
+class Interrupted(SidecarError):  # noqa: N818  # no error: somebody asked us to end
+    """Long work was broken off, because the sidecar is to end."""
+
+
 class StateError(SidecarError):
     """What was remembered is of no use, or can't be written; the message says why."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 
@@ -19,7 +20,7 @@ from .change import Change
 from .configuration import Clocks, Configuration, Look
 from .courier import Courier
 from .disclosure import Disclosure
-from .errors import WatchError
+from .errors import Interrupted, WatchError
 from .heart import Heart
 from .memory import Memory
 from .report import Report
@@ -79,8 +80,9 @@ class Loop:
         A second signal ends that too.
         """
         self._cover()
-        while not self._parts.wakeup.stops():
-            self._turn()
+        with suppress(Interrupted):
+            while not self._parts.wakeup.stops():
+                self._turn()
         self._finish(shutdown_timeout)
 
     def run_once(self) -> bool:
@@ -90,10 +92,11 @@ class Loop:
         """
         self._cover()
         couriers = self._parts.couriers
-        while not self._parts.wakeup.stops() and self._readable:
-            self._turn()
-            if self._change and all(courier.settled for courier in couriers):
-                break
+        with suppress(Interrupted):
+            while not self._parts.wakeup.stops() and self._readable:
+                self._turn()
+                if self._change and all(courier.settled for courier in couriers):
+                    break
         self._finish(0.0)
         return self._readable and all(courier.fresh for courier in couriers)
 

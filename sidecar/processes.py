@@ -288,10 +288,11 @@ def _missing(
     return ReloadError(
         "not_found",
         f"no process {what} among the {len(table)} visible",
-        "is the program up yet? check PROCESS_NAME and PROCESS_CMDLINE"
-        if me.shared or len(table) > 1
-        else "set shareProcessNamespace: true in the pod spec; only our own process"
-        " is visible",
+        "it is tried again; if the program is up, mend PROCESS_NAME, PROCESS_CMDLINE or"
+        " PROCESS_CONTAINER"
+        if me.shared
+        else "PID 1 is our own, so the process namespace seems not to be shared: set"
+        " shareProcessNamespace: true in the pod spec",
     )
 
 

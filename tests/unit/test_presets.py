@@ -34,8 +34,8 @@ def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
 
 def test_explicit_variables_win() -> None:
     """The preset fills only what is left."""
-    assert {"PROCESS_NAME": "haproxy"} == presets.defaults(
-        "haproxy", {"RELOAD_SIGNAL": "SIGHUP"}
+    assert {"PROCESS_NAME": "nginx"} == presets.defaults(
+        "nginx", {"RELOAD_SIGNAL": "SIGHUP"}
     )
 
 
@@ -89,8 +89,6 @@ def test_the_metric_is_read_and_not_its_help(name: str) -> None:
         ("gunicorn", "python -u -m gunicorn app:app"),
         ("gunicorn", "gunicorn: master [app:app]"),
         ("gunicorn", "/venv/bin/gunicorn app:app"),
-        ("httpd", "httpd -DFOREGROUND"),
-        ("httpd", "/usr/sbin/apache2 -k start"),
         ("otelcol", "/otelcol-contrib --config /etc/otelcol/config.yaml"),
         ("otelcol", "otelcol"),
         ("php-fpm", "php-fpm: master process (/usr/local/etc/php-fpm.conf)"),
@@ -108,7 +106,6 @@ def test_finds_the_program_by_its_command_line(name: str, command_line: str) -> 
         ("gunicorn", "sh -c gunicorn app:app"),
         ("gunicorn", "tail -f /var/log/gunicorn.log"),
         ("gunicorn", "uv run gunicorn app:app"),
-        ("httpd", "tail -f /var/log/httpd/error_log"),
         ("otelcol", "vi /etc/otelcol"),
         ("php-fpm", "php-fpm: pool www"),
     ],

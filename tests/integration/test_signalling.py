@@ -1,0 +1,180 @@
+"""Signals to real processes: who may be told, who may not, and what is said then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sidecar import proc, processes
+from sidecar.errors import ReloadError
+from sidecar.processes import Process
+from sidecar.signalling import Handle, guard
+from tests.kubelet import KubeletVolume
+from tests.sidecar_process import SidecarProcess
+from tests.waiting import wait_until
+from tests.witness import Witness
+
+
+@contextmanager
+def sleeper(user: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program that handles no signal, as a uid of its own if we may."""
+    program = subprocess.Popen(["sleep", "1000"], user=user, group=user)
+    try:
+        yield program
+    finally:
+        program.kill()
+        program.wait()
+
+
+def row(pid: int) -> Process:
+    """Read a process that is there."""
+    process = processes.read_process(pid)
+    assert process
+    return process
+
+
+def test_a_signal_goes_through_a_pidfd() -> None:
+    """And the end of the process is seen through it."""
+    with sleeper() as program, Handle(row(program.pid)) as handle:
+        assert handle.alive()
+        handle.send(signal.SIGTERM, lambda: True)
+        program.wait(10)
+
+        assert not handle.alive()
+
+
+def test_a_process_that_is_no_longer_the_one_meant_is_spared() -> None:
+    """Its PID was given to another, or it became another program."""
+    with sleeper() as program:
+        with Handle(row(program.pid)) as handle, pytest.raises(ReloadError) as caught:
+            handle.send(signal.SIGTERM, lambda: False)
+
+        assert "gone" == caught.value.reason
+        assert program.poll() is None
+
+
+def test_a_process_that_ended_is_gone() -> None:
+    """Between looking and sending anything may end."""
+    with sleeper() as program:
+        process = row(program.pid)
+    with pytest.raises(ReloadError) as caught:
+        Handle(process)
+
+    assert "gone" == caught.value.reason
+
+
+@contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """Act with another effective uid, which takes root's capabilities away."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can act as another uid")
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_refused_signal_names_both_uids_and_the_mend() -> None:
+    """KILL for a container that is not root is what everybody tries first."""
+    with acting_as(0), sleeper(user=12345) as program:
+        process = row(program.pid)
+        with (
+            acting_as(23456),
+            Handle(process) as handle,
+            pytest.raises(ReloadError) as caught,
+        ):
+            handle.send(signal.SIGHUP, lambda: True)
+
+    assert "permission" == caught.value.reason
+    assert (
+        f"SIGHUP to sleep (pid {process.id.pid}, uid 12345) was refused:"
+        " this container runs as uid 23456"
+    ) == caught.value.detail
+    assert "runAsUser: 12345" in str(caught.value.hint)
+    assert "KILL does nothing" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGHUP, "unhandled"),
+        (signal.SIGUSR1, "ignored"),
+        (signal.SIGUSR2, None),
+        (signal.SIGWINCH, None),
+        (signal.SIGTERM, None),
+        (signal.SIGKILL, None),
+    ],
+)
+def test_the_guard_asks_the_kernel(number: signal.Signals, reason: str | None) -> None:
+    """What a signal would do stands in SigCgt, SigIgn and SigBlk of the process."""
+    me = row(os.getpid())
+    old = [
+        (signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL)),
+        (signal.SIGUSR1, signal.signal(signal.SIGUSR1, signal.SIG_IGN)),
+        (signal.SIGUSR2, signal.signal(signal.SIGUSR2, lambda *_: None)),
+    ]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+    try:
+        masks = proc.credentials("self")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for each, action in old:
+            signal.signal(each, action)
+    assert masks
+
+    said = None
+    try:
+        guard(me, number, masks)
+    except ReloadError as error:
+        said = error.reason
+    assert reason == said
+
+
+def test_a_signal_that_ends_the_program_is_sent_once(volume: KubeletVolume) -> None:
+    """In-place restart: the kubelet starts the container again, and that is all."""
+    settings = {
+        "WATCH_DIRS": str(volume.path),
+        "RELOAD_SIGNAL": "SIGTERM",
+        "VERIFY_TIMEOUT": "10s",
+        "CATCH_UP": "never",
+    }
+    with (
+        Witness(volume.path) as witness,
+        SidecarProcess(settings | witness.selector()) as process,
+    ):
+        process.wait_for("already_fresh")
+        volume.write({"app": "2"})
+        wait_until(lambda: not witness.alive, "it was ended")
+        with Witness(volume.path) as restarted:
+            process.wait_for("reload_succeeded")
+            wait_until(lambda: process.target("process")["state"] == "fresh", "fresh")
+            assert 1 == len(process.events("signal_sent"))
+            assert [{"app": "2"}] == restarted.readings
+
+
+def test_a_program_that_does_not_come_back_is_rejected(volume: KubeletVolume) -> None:
+    """`restartPolicy: Never`, or a configuration that it can't start with."""
+    settings = {
+        "WATCH_DIRS": str(volume.path),
+        "RELOAD_SIGNAL": "SIGKILL",
+        "VERIFY_TIMEOUT": "300ms",
+        "CATCH_UP": "always",
+    }
+    with (
+        Witness(volume.path) as witness,
+        SidecarProcess(settings | witness.selector()) as process,
+    ):
+        rejected = process.wait_for("reload_rejected")
+        assert 1 == len(process.events("signal_sent"))
+
+    assert ("not_restarted", None) == (
+        rejected.facts["reason"],
+        rejected.facts["retry_in"],
+    )
+    assert "nothing took its place" in rejected.facts["detail"]
