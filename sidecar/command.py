@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import selectors
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from . import __version__, proc, processes, sandbox, settings as environment
+from . import (
+    __version__,
+    check,
+    findings,
+    proc,
+    processes,
+    sandbox,
+    settings as environment,
+)
 from .configuration import Configuration
 from .courier import Courier
 from .disclosure import Disclosure
 from .endpoints import Endpoints
 from .errors import Interrupted, SettingsError
+from .findings import Finding
 from .heart import Heart
 from .log import Logger, logger
 from .loop import Loop, Parts
@@ -42,11 +53,16 @@ _VERIFY_TIMEOUT = 10.0
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit status."""
-    command = _parser().parse_args(arguments).command
+    chosen = _parser().parse_args(arguments)
+    command = chosen.command
     try:
         settings = environment.from_env(os.environ)
     except SettingsError as error:
+        if command == "check":
+            return _print_problems(error, as_json=chosen.json)
         return _wrong(logger(_log_settings()), error)
+    if command == "check":
+        return _check(settings, as_json=chosen.json)
     log = logger(settings.log)
     try:
         return run(settings, log, once=command == "once")
@@ -83,8 +99,9 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
             targets=tuple(courier.target.name for courier in couriers),
             uid=os.geteuid(),
         )
-        for warning in settings.warnings:
-            report.warning(warning)
+        for finding in check.lasting(settings):
+            message = f"{finding.subject}: {finding.text}"
+            report.warning(message, code=finding.code, hint=finding.mend)
         memory = Memory(settings.state_dir, report)
         watch = settings.watch
         pace = Pace(watch.debounce, watch.debounce_max, watch.poll_interval)
@@ -136,7 +153,35 @@ def _parser() -> argparse.ArgumentParser:
         help="one attempt for each target that is stale; status 0 if all are fresh"
         " after it, 1 if not",
     )
+    explain = commands.add_parser(
+        "check",
+        help="explain the environment: volumes, processes, webhooks, limits; status 0"
+        " if nothing is wrong, 1 if something is, 2 if the settings are",
+    )
+    explain.add_argument("--json", action="store_true", help="write JSON")
     return parser
+
+
+def _check(settings: Settings, *, as_json: bool) -> int:
+    """Print what is found, for a person or a machine; return the exit status."""
+    found = [*check.look(settings), *check.ask(settings)]
+    if not any(finding.code == "settings-odd" for finding in found):
+        found.insert(0, Finding("settings", "settings", "all of them are right"))
+    return _print(found, findings.status(found), as_json=as_json)
+
+
+def _print_problems(error: SettingsError, *, as_json: bool) -> int:
+    found = [Finding("settings-wrong", "settings", text) for text in error.problems]
+    return _print(found, 2, as_json=as_json)
+
+
+def _print(found: Sequence[Finding], status: int, *, as_json: bool) -> int:
+    if as_json:
+        rows = [finding.as_json() for finding in found]
+        sys.stdout.write(json.dumps({"status": status, "findings": rows}) + "\n")
+    else:
+        sys.stdout.writelines(f"{finding.as_line()}\n" for finding in found)
+    return status
 
 
 def _couriers(

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
+_GENERATION = re.compile(r"/\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+/")
 _TERMINATION_LOG = re.compile(r"/pods/([^/]+)/containers/([^/]+)/[^/]+$")
 
 
@@ -68,6 +69,20 @@ def is_config_map(mounts: tuple[Mount, ...], path: str) -> bool:
     """Whether a path is (in) a mounted ConfigMap, whose content is no secret."""
     mount = holding(mounts, path)
     return mount is not None and "/kubernetes.io~configmap/" in mount.root + "/"
+
+
+def sub_paths(mounts: tuple[Mount, ...], under: str) -> tuple[Mount, ...]:
+    """Return the keys that are mounted by subPath at or below a path.
+
+    The root of such a mount names a generation: on disk below the volume's directory,
+    on tmpfs at once, and with `//deleted` behind it after a swap (measured).
+    """
+    below = under.rstrip("/") + "/"
+    return tuple(
+        mount
+        for mount in mounts
+        if _GENERATION.search(mount.root) and (mount.point + "/").startswith(below)
+    )
 
 
 def _unescaped(field: str) -> str:

@@ -154,7 +154,7 @@ class ProcessTarget:
             self._settings,
             table,
             processes.read_me(table, self._pod_uid),
-            uid_of=_uid,
+            uid_of=processes.read_uid,
         )
         self._ledger = self._ledger.alive(process.id for process in table.values())
 
@@ -280,8 +280,3 @@ class ProcessTarget:
 
 def _name(process: ProcessId) -> str:
     return f"{process.pid}:{process.start}"
-
-
-def _uid(pid: int) -> int | None:
-    credentials = proc.credentials(pid)
-    return credentials.uid if credentials else None

@@ -131,6 +131,12 @@ def read_container(pid: int) -> Container | None:
     return mounts.container(mounts.parse(proc.mountinfo(pid)))
 
 
+def read_uid(pid: int) -> int | None:
+    """Return whom a process runs as, or None if it is gone."""
+    credentials = proc.credentials(pid)
+    return credentials.uid if credentials else None
+
+
 def read_pid_file(path: Path) -> tuple[int, float]:
     """Return the PID in a file, and CLOCK_BOOTTIME of the file's last change.
 

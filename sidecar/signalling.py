@@ -77,7 +77,10 @@ class Handle:
         except ProcessLookupError as error:
             raise _gone(self.process) from error
         except PermissionError as error:
-            raise refused(self.process, number) from error
+            us, them = proc.credentials("self"), proc.credentials(self.process.id.pid)
+            if us is None or them is None:
+                raise _gone(self.process) from error
+            raise refused(self.process, number, us, them) from error
 
     def __enter__(self) -> Self:
         return self
@@ -122,17 +125,21 @@ def guard(process: Process, number: int, masks: Credentials) -> None:
     )
 
 
-def refused(process: Process, number: int) -> ReloadError:
+def permitted(us: Credentials, them: Credentials) -> bool:
+    """Whether kill(2) lets us signal them, as far as its own rule goes."""
+    ours, theirs = {us.uid, us.effective_uid}, {them.uid, them.saved_uid}
+    return bool(us.capabilities & _CAP_KILL or ours & theirs)
+
+
+def refused(
+    process: Process, number: int, us: Credentials, them: Credentials
+) -> ReloadError:
     """Explain EPERM by kill(2)'s rule: who we are, who they are, what to change."""
-    us = proc.credentials("self")
-    them = proc.credentials(process.id.pid)
-    if us is None or them is None:
-        return _gone(process)
     detail = (
         f"{signal_name(number)} to {process.comm} (pid {process.id.pid}, uid"
         f" {them.uid}) was refused: this container runs as uid {us.effective_uid}"
     )
-    if us.capabilities & _CAP_KILL or us.effective_uid in (them.uid, them.saved_uid):
+    if permitted(us, them):
         hint = "an AppArmor, SELinux or seccomp profile forbids it: allow signals there"
     elif us.effective_uid == 0:
         hint = (

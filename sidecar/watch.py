@@ -33,7 +33,7 @@ _CHANGE = (
     | flags.ONLYDIR
 )
 _VOID = flags.IGNORED | flags.UNMOUNT | flags.DELETE_SELF | flags.MOVE_SELF
-_BUFFER = 64 * 1024
+_BUFFER = 16 * 1024
 _LIMITS = {
     errno.EMFILE: (
         "the limit of inotify instances of this uid on the node, or of open files, is"

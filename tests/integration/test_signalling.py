@@ -12,8 +12,9 @@ import pytest
 
 from sidecar import proc, processes
 from sidecar.errors import ReloadError
+from sidecar.proc import Credentials
 from sidecar.processes import Process
-from sidecar.signalling import Handle, guard
+from sidecar.signalling import Handle, guard, permitted
 from tests.kubelet import KubeletVolume
 from tests.sidecar_process import SidecarProcess
 from tests.waiting import wait_until
@@ -98,6 +99,33 @@ def test_a_refused_signal_names_both_uids_and_the_mend() -> None:
     ) == caught.value.detail
     assert "runAsUser: 12345" in str(caught.value.hint)
     assert "KILL does nothing" in str(caught.value.hint)
+
+
+def who(uid: int, capabilities: int = 0) -> Credentials:
+    """Return a container's process that runs as a uid."""
+    return Credentials(uid, uid, uid, capabilities, caught=0, ignored=0, blocked=0)
+
+
+KILL = 1 << 5
+
+
+@pytest.mark.parametrize(
+    ("us", "them", "delivered"),
+    [
+        # Kubernetes gives a non-root container no effective capability: KILL is 0 then
+        (who(65532), who(1000), False),
+        (who(0), who(1000), False),
+        (who(0, KILL), who(1000), True),
+        (who(1000), who(1000), True),
+        (who(65532), who(0), False),
+        (who(0), who(0), True),
+    ],
+)
+def test_the_rule_of_kill_is_known(
+    us: Credentials, them: Credentials, *, delivered: bool
+) -> None:
+    """What was measured on a kubelet, so that `check` can say it beforehand."""
+    assert delivered == permitted(us, them)
 
 
 @pytest.mark.parametrize(
