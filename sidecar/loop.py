@@ -112,15 +112,22 @@ class Loop:
         self._remember()
 
     def _due(self) -> float:
-        return min(
-            self._schedule.due,
-            *(courier.due for courier in self._awaited()),
-        )
+        return min(self._schedule.due, *(c.due for c in self._awaited()), inf)
 
     def _awaited(self) -> list[Courier]:
-        """Return the couriers that may act: processes are signalled first."""
-        first, *others = self._parts.couriers
-        return [first] if first.first_is_due and _signals(first) else [first, *others]
+        """Return the couriers that may act now.
+
+        Nobody is told, not even once more of what was settled before, while a volume is
+        being written: the program would read what has not settled yet. And processes
+        are signalled first.
+        """
+        couriers = self._parts.couriers
+        if self._schedule.settling or self._parts.configuration.unsettled:
+            return [courier for courier in couriers if courier.running]
+        first = couriers[0]
+        if first.first_is_due and _signals(first):
+            return [first, *(c for c in couriers[1:] if c.running)]
+        return list(couriers)
 
     def _wait(self, until: float) -> None:
         """Sleep until something happened or the time has come; take note of events."""
@@ -257,7 +264,7 @@ class Loop:
 
     def _deliver(self) -> None:
         for courier in self._parts.couriers:
-            if courier in self._awaited():
+            if courier in self._awaited():  # whom the one before may have released
                 courier.step(time.monotonic())
 
     def _cover(self) -> bool:

@@ -96,6 +96,35 @@ def test_a_failed_request_loses_no_change(volume: KubeletVolume, hook: Hook) -> 
     assert 5 == len(hook.requests)
 
 
+def test_not_even_a_retry_comes_while_the_volume_is_being_written(
+    volume: KubeletVolume, hook: Hook
+) -> None:
+    """Told of the old content, the program would read half of the new one."""
+    early: list[Request] = []
+    writing = threading.Event()
+
+    def answers(request: Request, _number: int) -> Answer:
+        if writing.is_set():
+            early.append(request)
+        return Answer(500)
+
+    def stall() -> None:
+        time.sleep(0.2)  # for a request that was under way
+        writing.set()
+        time.sleep(0.5)
+        writing.clear()
+
+    hook.answers = answers
+    with sidecar(volume, hook.url, DEBOUNCE="0") as process:
+        hook.wait_for(5)
+        volume.write({"app": "2", "new": "1"}, between=stall)
+        before = len(hook.requests)
+        process.wait_for("change_detected")
+        hook.wait_for(before + 5)
+
+    assert [] == early
+
+
 def hangs_at(number: int, release: threading.Event) -> Callable[[Request, int], Answer]:
     """Return answers of which one never comes by itself."""
     return lambda _request, n: Answer(hold=release if n == number else None)

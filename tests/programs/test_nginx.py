@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,3 +120,32 @@ def test_nginx_keeps_serving_through_a_broken_update_and_takes_the_mended_one(
     nginx.wait_until_it_serves("three")
     wait_until_fresh(sidecar)
     assert nginx.alive
+
+
+def test_nginx_proves_by_what_it_serves_that_it_took_the_content(
+    nginx: Nginx,
+) -> None:
+    """It says nothing about a reload itself: a page that shows a version does."""
+    nginx.publish("version 1")
+    variables = {
+        "PROCESS_NAME": "nginx",
+        "PROCESS_CMDLINE": re.escape(str(nginx.scratch)),
+        "VERIFY_URL": f"http://127.0.0.1:{nginx.port}/",
+        "VERIFY_CHANGES": r"version (\S+)",
+        "VERIFY_TIMEOUT": "1s",
+        "CATCH_UP": "never",
+    }
+    os.kill(nginx.pid, signal.SIGHUP)
+    nginx.wait_until_it_serves("version 1")
+    with reloading(nginx.volume, **variables) as sidecar:
+        nginx.publish("version 2")
+        sidecar.wait_for("reload_succeeded")
+        assert (200, "version 2") == get(nginx.port)
+
+        nginx.volume.write({"nginx.conf": "http { nonsense"})
+        sidecar.wait_for("reload_rejected", reason="not_verified", retry_in=None)
+        assert (200, "version 2") == get(nginx.port)
+
+        nginx.publish("version 3")
+        sidecar.wait_for("reload_succeeded", count=2)
+        assert (200, "version 3") == get(nginx.port)

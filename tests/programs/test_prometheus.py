@@ -121,3 +121,33 @@ def selector(prometheus: Prometheus) -> dict[str, str]:
     """Return what finds this Prometheus by name, and by its files among others."""
     cmdline = re.escape(str(prometheus.scratch))
     return {"PROCESS_NAME": "prometheus", "PROCESS_CMDLINE": cmdline}
+
+
+def verified(prometheus: Prometheus) -> dict[str, str]:
+    """Return the variables of the preset's verification, for this server's port."""
+    return {
+        "VERIFY_URL": f"http://127.0.0.1:{prometheus.port}/metrics",
+        "VERIFY_CHANGES": (
+            r"prometheus_config_last_reload_success_timestamp_seconds (\S+)"
+        ),
+        "VERIFY_TIMEOUT": "2s",
+    }
+
+
+def test_prometheus_by_sighup_proves_that_it_took_the_content(
+    prometheus: Prometheus,
+) -> None:
+    """The signal arrives either way; only the metric tells good from broken."""
+    proof = verified(prometheus) | selector(prometheus)
+    with reloading(prometheus.volume, **proof) as sidecar:
+        prometheus.volume.write({"prometheus.yml": "nonsense: ["})
+        rejected = sidecar.wait_for("reload_rejected", target="process")
+        assert "stale" == sidecar.target("process")["state"]
+
+        prometheus.publish("three")
+
+        sidecar.wait_for("change_detected", count=2)
+        wait_until_fresh(sidecar)
+        prometheus.wait_until_it_reports("three")
+
+    assert "not_verified" == rejected.facts["reason"]
