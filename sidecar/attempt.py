@@ -79,8 +79,11 @@ class Target(Protocol):
         """Take note of new content; nobody holds it unless started since then."""
         ...
 
-    def swapped(self, fresh_from: float, noticed: float) -> None:
-        """Take note of a swap that left the content as it was."""
+    def swapped(self, fresh_from: float, noticed: float, /, *, in_doubt: bool) -> None:
+        """Take note of a swap that left the content as it was.
+
+        `in_doubt`: who was told last may have read something else.
+        """
         ...
 
     def voided(self, now: float) -> None:
@@ -106,8 +109,12 @@ class Target(Protocol):
         """Return who holds the content, for `restored` after a restart."""
         ...
 
-    def plan(self) -> Plan:
-        """Look who is there and what is to be done about it."""
+    def plan(self, *, quiet: bool) -> Plan:
+        """Look who is there and what is to be done about it.
+
+        `quiet`: nothing is being written, so who holds the content by its start can be
+        remembered to, whatever becomes of its parents.
+        """
         ...
 
     def status(self) -> TargetStatus:

@@ -60,6 +60,15 @@ class VolumeChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Readings:
+    """Every volume as it was just read."""
+
+    snapshots: Mapping[str, Snapshot]
+    problems: Mapping[str, str]
+    """Volumes that can't be read now, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What one look at all volumes found."""
 
@@ -133,6 +142,22 @@ class Configuration:
         """Whether a volume was seen that has not settled yet."""
         return bool(self._pending)
 
+    @property
+    def written_until(self) -> float:
+        """When a volume that is being written has had its time, CLOCK_MONOTONIC.
+
+        One that became empty is whole, and one that stays broken holds up nobody for
+        longer than `DEBOUNCE_MAX`.
+        """
+        return max(
+            (
+                pending.since + self._pace.debounce_max
+                for pending in self._pending.values()
+                if pending.snapshot.flaws
+            ),
+            default=-inf,
+        )
+
     def latest(self, path: str) -> Snapshot | None:
         """Return the last reading of a volume, settled or not."""
         if pending := self._pending.get(path):
@@ -158,22 +183,29 @@ class Configuration:
     def _read(self, path: str) -> Snapshot:
         return volume.read(path, self._selection, self.latest(path), self._progress)
 
-    def look(self, clocks: Clocks, noticed: float | None) -> Look:
-        """Read every volume and settle those that can be.
-
-        `noticed` is CLOCK_BOOTTIME of the last event; None at the start, when the
-        files' own times must tell.
-        """
-        changes: list[VolumeChange] = []
+    def read(self) -> Readings:
+        """Read every volume, and decide nothing yet."""
+        snapshots: dict[str, Snapshot] = {}
         problems: dict[str, str] = {}
-        swapped = False
-        recheck_at = inf
         for path in self._paths:
             try:
-                snapshot = self._read(path)
+                snapshots[path] = self._read(path)
             except VolumeError as error:
                 problems[path] = str(error)
-                continue
+        return Readings(snapshots, problems)
+
+    def settle(self, readings: Readings, clocks: Clocks, noticed: float | None) -> Look:
+        """Settle those volumes that can be.
+
+        `noticed` is CLOCK_BOOTTIME of the last event before the reading; None at the
+        start, when the files' own times must tell.
+        """
+        changes: list[VolumeChange] = []
+        swapped = False
+        recheck_at = inf
+        for path in readings.problems:
+            self._pending.pop(path, None)
+        for path, snapshot in readings.snapshots.items():
             before = self._settled.get(path)
             if before and snapshot.same_files(before.snapshot):
                 self._pending.pop(path, None)
@@ -191,7 +223,7 @@ class Configuration:
             known = before.snapshot if before else None
             if known is None or known.digest != snapshot.digest:
                 changes.append(_change(known, snapshot))
-        return Look(tuple(changes), swapped, problems, recheck_at)
+        return Look(tuple(changes), swapped, readings.problems, recheck_at)
 
     def _swapped(
         self, snapshot: Snapshot, clocks: Clocks, noticed: float | None
@@ -222,18 +254,21 @@ class Configuration:
         }
 
     def _settles_at(self, snapshot: Snapshot, clocks: Clocks) -> float:
-        now = clocks.monotonic
+        """Return when a reading counts, by the monotonic clock; now or before is yes.
+
+        The patience begins with the first reading that was not whole: were it to begin
+        again with each write, a busy volume would never settle.
+        """
+        now, before = clocks.monotonic, self._settled.get(snapshot.path)
         pending = self._pending.get(snapshot.path)
-        if pending is None or not pending.snapshot.same_files(snapshot):
-            pending = _Pending(snapshot, now)
-        self._pending[snapshot.path] = _Pending(snapshot, pending.since)
-        before = self._settled.get(snapshot.path)
+        since = pending.since if pending else now
+        patience = _patience(snapshot, before.snapshot if before else None, self._pace)
         if before is None:
-            # what was written just before the start may still be being written
-            age = clocks.boot + clocks.offset - snapshot.changed
-            quiet = self._pace.debounce - age if age >= 0 else 0.0
-            return pending.since + max(quiet, _patience(snapshot, None, self._pace))
-        return pending.since + _patience(snapshot, before.snapshot, self._pace)
+            # it was so before we came, but what was just written may go on
+            age = max(0.0, clocks.boot + clocks.offset - snapshot.changed)
+            patience = max(self._pace.debounce, patience) - age
+        self._pending[snapshot.path] = _Pending(snapshot, since)
+        return since + patience
 
 
 def _patience(snapshot: Snapshot, before: Snapshot | None, pace: Pace) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
+from . import proc
 from .attempt import Outcome, Steps, Target, Wait
 from .change import Change
 from .errors import ReloadError
@@ -55,6 +56,9 @@ class Courier:
         self._wait = Wait(inf)
         self._next_at = inf
         self._last_reload_at = -inf
+        self._ended_at = -inf
+        """CLOCK_BOOTTIME when the last attempt ended, in seconds."""
+
         self._stale_since: float | None = None
         self._last: tuple[Result | None, ReloadError | None] = (None, None)
         self._attempts = 0
@@ -107,10 +111,22 @@ class Courier:
         """Look whether somebody appeared who must be told, with no change at hand."""
         if self._reload or self.running:
             return
-        if self.target.plan().begin:
+        if self.target.plan(quiet=True).begin:
             self.changed(change, now)
         else:
             self.publish()
+
+    def swapped(
+        self, change: Change, fresh_from: float, noticed: float, now: float
+    ) -> None:
+        """Go on after a swap that left the content as it was.
+
+        Who was being told meanwhile may have read something else: begin again.
+        """
+        in_doubt = self.running or self._ended_at >= noticed
+        self.target.swapped(fresh_from, noticed, in_doubt=in_doubt)
+        if in_doubt:
+            self.changed(change, now)
 
     def step(self, now: float) -> None:
         """Do what is due: resume the attempt under way, or begin one."""
@@ -169,7 +185,7 @@ class Courier:
         self._next_at = inf
 
     def _begin(self, reload: Reload, now: float) -> None:
-        plan = self.target.plan()
+        plan = self.target.plan(quiet=True)
         if plan.begin is None and plan.problem is None:
             self._nobody_to_tell(reload, now, stale=plan.stale)
             return
@@ -189,8 +205,10 @@ class Courier:
         self._done()
         if not stale:
             self._report.already_fresh(self.target.name)
-            if reload.attempts:
-                self._succeed(reload, now)
+        if reload.attempts and stale:
+            self._end(reload, Result.REJECTED, now, "died")
+        elif reload.attempts:
+            self._succeed(reload, now)
 
     def _resume(self, steps: Steps, now: float) -> None:
         try:
@@ -212,7 +230,8 @@ class Courier:
         elif outcome.rejection:
             self._last = (Result.REJECTED, outcome.rejection)
         retry_in = None
-        if outcome.failure or self.target.plan().begin:
+        self._ended_at = proc.boot_time()
+        if outcome.failure or self.target.plan(quiet=False).begin:
             retry = self._retry
             retry_in = retry_wait(
                 reload.attempts, retry.initial, retry.maximum, self._chance()
@@ -235,7 +254,8 @@ class Courier:
             if retry_in is None:
                 self._end(reload, Result.REJECTED, now, outcome.rejection.reason)
         if outcome.failure:
-            self._count("failed")
+            if not outcome.rejection:
+                self._count("failed")
             self._tell_error(report.reload_failed, reload, outcome.failure, retry_in)
         if not outcome.rejection and not outcome.failure:
             self._count("succeeded")

@@ -12,7 +12,7 @@ import selectors
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from . import proc
@@ -26,9 +26,11 @@ from .memory import Memory
 from .report import Report
 from .schedule import Pace, Schedule
 from .settings import RetrySettings
+from .volume import Snapshot
 from .wakeup import Wakeup
 from .watch import Watch
 
+_HOUR = 3600.0
 _FIX_WATCH = (
     "raise the limit on the node, or run fewer programs that use inotify there; the"
     " volumes are polled until then"
@@ -71,6 +73,7 @@ class Loop:
         self._change: Change | None = None
         self._degraded: str | None = None
         self._readable = True
+        self._hangup = False
         self._noticed_first: float | None = None
         self._noticed_last: float | None = None
 
@@ -102,8 +105,9 @@ class Loop:
 
     def _turn(self) -> None:
         self._wait(self._due())
-        if self._parts.wakeup.take_hangup():
-            self._tell_all()
+        if self._hangup and self._change:
+            self._hangup = False
+            self._tell_all(self._change)
         if time.monotonic() >= self._schedule.due:
             self._look()
         # who is about to be told no longer holds what he is remembered to hold
@@ -112,38 +116,52 @@ class Loop:
         self._remember()
 
     def _due(self) -> float:
-        return min(self._schedule.due, *(c.due for c in self._awaited()), inf)
+        due = min(self._schedule.due, *(c.due for c in self._awaited()), inf)
+        held_until = self._held_until
+        return min(due, held_until) if held_until > time.monotonic() else due
 
     def _awaited(self) -> list[Courier]:
-        """Return the couriers that may act now.
-
-        Nobody is told, not even once more of what was settled before, while a volume is
-        being written: the program would read what has not settled yet. And processes
-        are signalled first.
-        """
+        """Return the couriers that may act now: processes are signalled first."""
         couriers = self._parts.couriers
-        if self._schedule.settling or self._parts.configuration.unsettled:
+        if self._schedule.settling or time.monotonic() < self._held_until:
             return [courier for courier in couriers if courier.running]
         first = couriers[0]
         if first.first_is_due and _signals(first):
             return [first, *(c for c in couriers[1:] if c.running)]
         return list(couriers)
 
+    @property
+    def _held_until(self) -> float:
+        """Until when nobody is told, not even once more of what was settled before.
+
+        While a volume is being written the program would read what is not whole.
+        """
+        return self._parts.configuration.written_until
+
     def _wait(self, until: float) -> None:
         """Sleep until something happened or the time has come; take note of events."""
         parts = self._parts
         parts.heart.beat()
-        timeout = None if until == inf else max(0.0, until - time.monotonic())
+        # an hour at most: epoll_wait(2) can't count to a month
+        timeout = (
+            None if until == inf else max(0.0, min(until - time.monotonic(), _HOUR))
+        )
         for key, _ in parts.ready.select(timeout):
             if callable(key.data):
                 key.data(key.fd)
         parts.wakeup.drain()
+        self._hangup = parts.wakeup.take_hangup() or self._hangup
         parts.heart.beat()
-        events = parts.watch.drain()
+        self._drain()
+
+    def _drain(self) -> bool:
+        """Take the events there are; say whether anything was written."""
+        events = self._parts.watch.drain()
         if events.overflowed:
-            parts.report.watch_error("overflow")
+            self._parts.report.watch_error("overflow")
         if events.any:
             self._notice()
+        return events.any
 
     def _notice(self) -> None:
         now = proc.boot_time()
@@ -153,80 +171,111 @@ class Loop:
 
     def _look(self) -> None:
         """Read the volumes if anything may have happened; take up what is new."""
-        configuration, schedule = self._parts.configuration, self._schedule
-        now = time.monotonic()
+        schedule = self._schedule
         if self._cover():  # what happened before there was a watch is not known
             self._notice()
             return
-        if schedule.settling or now >= schedule.recheck_at:
-            clocks = Clocks(now, proc.boot_time(), proc.boot_offset())
-            look = configuration.look(clocks, self._noticed_last)
+        if schedule.settling or time.monotonic() >= schedule.recheck_at:
+            look = self._read()
+            if look is None:
+                return
             self._take_up(look)
             recheck_at = look.recheck_at
-        elif configuration.moved():
+        elif self._parts.configuration.moved():
             self._notice()
             return
         else:
             self._review()
             recheck_at = schedule.recheck_at
+        new_watch = self._cover()
         self._schedule = schedule.looked(
             time.monotonic(),
-            degraded=self._degraded is not None,
+            degraded=self._degraded is not None or not self._readable,
             recheck_at=recheck_at,
         )
-        if self._cover():
+        if new_watch:
             self._notice()
+
+    def _read(self) -> Look | None:
+        """Read all volumes; None if something was written meanwhile: look again.
+
+        A swap during the reading is newer than the last event that was noticed, and who
+        started between the two has read neither.
+        """
+        configuration = self._parts.configuration
+        readings = configuration.read()
+        now, noticed = proc.boot_time(), self._noticed_last
+        if self._drain():
+            if time.monotonic() < self._schedule.impatient_at:
+                return None
+            noticed = now
+        elif self._degraded and noticed is not None:
+            noticed = now
+        clocks = Clocks(time.monotonic(), proc.boot_time(), proc.boot_offset())
+        return configuration.settle(readings, clocks, noticed)
 
     def _take_up(self, look: Look) -> None:
         parts = self._parts
+        configuration = parts.configuration
         self._readable = not look.problems
-        for path, problem in look.problems.items():
-            parts.report.warning(problem, volume=path)
-        for path, settled in parts.configuration.settled.items():
+        for path in self._paths:
+            parts.report.problem(f"volume {path}", look.problems.get(path))
+        for path, settled in configuration.settled.items():
             parts.report.volume(parts.disclosure.volume(settled.snapshot))
-            for key in settled.snapshot.unreadable:
-                parts.report.warning(
-                    f"{path}/{key} can't be read; every swap counts as a change of it."
-                    " Set fsGroup or defaultMode so that this container's uid may"
-                    " read it, or exclude it with WATCH_EXCLUDE",
-                )
-        if look.changes:
-            self._changed(look)
-        elif look.swapped:
+            parts.report.problem(f"keys of {path}", _unreadable(path, settled.snapshot))
+        if self._change is None and not configuration.unsettled and look.swapped:
+            self._begin(look)
+        elif self._change and look.changes:
+            self._changed(self._change, look)
+        elif self._change and look.swapped:
             for courier in parts.couriers:
-                courier.target.swapped(
-                    parts.configuration.fresh_from, self._noticed_first or -inf
+                courier.swapped(
+                    self._change,
+                    configuration.fresh_from,
+                    self._noticed_first or -inf,
+                    time.monotonic(),
                 )
-        if not parts.configuration.unsettled:
+        if not configuration.unsettled:
             self._noticed_first = None
 
-    def _changed(self, look: Look) -> None:
+    def _begin(self, look: Look) -> None:
+        """Take up the first content, and find out who holds it already.
+
+        Every volume that can be read has settled, or each that does so later would look
+        like a change.
+        """
+        self._change = self._new_change(1, look)
+        for courier in self._parts.couriers:
+            courier.target.settled(self._parts.configuration.fresh_from)
+        self._catch_up()
+        self._deliver_later(self._change)
+
+    def _changed(self, before: Change, look: Look) -> None:
         """Give every courier the new content; then tell of it."""
         parts = self._parts
-        at_start = self._change is None
-        self._change = Change(
-            number=self._change.number + 1 if self._change else 1,
-            content=parts.configuration.content,
-            volumes=parts.report.status().volumes,
-            differences=look.changes,
-        )
+        self._change = self._new_change(before.number + 1, look)
         for courier in parts.couriers:
             courier.target.settled(parts.configuration.fresh_from)
-        if at_start:
-            self._catch_up()
+        self._deliver_later(self._change)
+        for change in look.changes:
+            parts.report.change_detected(
+                volume=change.path,
+                generation=change.snapshot.generation,
+                added=change.added,
+                changed=change.changed,
+                removed=change.removed,
+            )
+
+    def _new_change(self, number: int, look: Look) -> Change:
+        parts = self._parts
+        volumes = parts.report.status().volumes
+        return Change(number, parts.configuration.content, volumes, look.changes)
+
+    def _deliver_later(self, change: Change) -> None:
         now = time.monotonic()
-        not_before = now + self._retry.jitter * parts.chance()
-        for courier in parts.couriers:
-            courier.changed(self._change, now, not_before=not_before)
-        if not at_start:
-            for change in look.changes:
-                parts.report.change_detected(
-                    volume=change.path,
-                    generation=change.snapshot.generation,
-                    added=change.added,
-                    changed=change.changed,
-                    removed=change.removed,
-                )
+        not_before = now + self._retry.jitter * self._parts.chance()
+        for courier in self._parts.couriers:
+            courier.changed(change, now, not_before=not_before)
 
     def _catch_up(self) -> None:
         """Decide at the start who holds the content that is there."""
@@ -248,19 +297,22 @@ class Loop:
             targets = [courier.target for courier in parts.couriers]
             parts.memory.keep(parts.configuration, targets)
 
-    def _tell_all(self) -> None:
+    def _tell_all(self, change: Change) -> None:
         """SIGHUP to us: tell everybody, fresh or not."""
-        if self._change is None:
-            return
+        change = self._change = replace(change, number=change.number + 1)
         now = time.monotonic()
         for courier in self._parts.couriers:
             courier.target.voided(proc.boot_time())
-            courier.changed(self._change, now)
+            courier.changed(change, now)
 
     def _review(self) -> None:
-        if self._change:
-            for courier in self._parts.couriers:
-                courier.review(self._change, time.monotonic())
+        """Look in the quiet whether somebody came who must be told."""
+        if self._change is None:
+            return
+        # a number of its own: what VERIFY_CHANGES found before is asked for again
+        change = self._change = replace(self._change, number=self._change.number + 1)
+        for courier in self._parts.couriers:
+            courier.review(change, time.monotonic())
 
     def _deliver(self) -> None:
         for courier in self._parts.couriers:
@@ -303,8 +355,20 @@ class Loop:
             self._wait(min(until, *(courier.due for courier in running)))
             for courier in running:
                 courier.step(time.monotonic())
+        self._remember()
         for courier in self._parts.couriers:
             courier.abandon(time.monotonic())
+
+
+def _unreadable(path: str, snapshot: Snapshot) -> str | None:
+    names = snapshot.unreadable
+    if not names:
+        return None
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return (
+        f"{path}: {shown} can't be read, so every swap counts as a change; set fsGroup"
+        " or defaultMode for this container's uid, or exclude it with WATCH_EXCLUDE"
+    )
 
 
 def _signals(courier: Courier) -> bool:

@@ -26,7 +26,8 @@ class Memory:
         if directory is None:
             return
         try:
-            self.before = state.load(directory, _now())
+            before = state.load(directory, _now())
+            self.before = before if before and before.volumes else None
             # one that can't be replaced could not be taken back either
             state.save(directory, self.before or State(), _now())
         except StateError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
+from math import inf
 from typing import Protocol
 
 from . import proc, processes
@@ -71,21 +72,32 @@ class ProcessTarget:
         self._notes = notes
         self._ledger: Ledger[ProcessId] = Ledger()
         self._found = Found(())
+        self._told: frozenset[ProcessId] = frozenset()
+        self._restarts_from = inf
+        """CLOCK_BOOTTIME of the signal that somebody ended of, in seconds."""
+
         self._limit = 1 if settings.signal in TERMINATING else REJECTIONS
 
     def settled(self, fresh_from: float) -> None:
         """Take note of new content."""
         self._ledger = self._ledger.settled(fresh_from)
+        self._restarts_from = inf
 
-    def swapped(self, fresh_from: float, noticed: float) -> None:
+    def swapped(self, fresh_from: float, noticed: float, /, *, in_doubt: bool) -> None:
         """Establish who held the content before the swap; they still do."""
         self._look()
-        alive = [(match.id, match.started) for match in self._found.matches]
+        told = self._told if in_doubt else frozenset()
+        alive = [
+            (match.id, match.started)
+            for match in self._found.matches
+            if match.id not in told
+        ]
         self._ledger = self._ledger.swapped(fresh_from, noticed, alive)
 
     def voided(self, now: float) -> None:
         """Forget what is established: everybody gets told."""
         self._ledger = self._ledger.voided(now)
+        self._restarts_from = inf
 
     def assumed(self) -> None:
         """Take it that everybody there is now holds the content."""
@@ -108,9 +120,13 @@ class ProcessTarget:
             _name(match.id) for match in self._found.matches if self._holds(match)
         )
 
-    def plan(self) -> Plan:
+    def plan(self, *, quiet: bool) -> Plan:
         """Find the processes and pick those that are stale and may be told."""
         self._look()
+        if quiet:
+            self._ledger = self._ledger.confirmed(
+                match.id for match in self._found.matches if self._holds(match)
+            )
         stale = [match for match in self._found.matches if not self._holds(match)]
         todo = [match for match in stale if self._ledger.tells(match.id, self._limit)]
         return Plan(
@@ -146,34 +162,41 @@ class ProcessTarget:
         )
 
     def _holds(self, match: Match) -> bool:
-        return self._ledger.holds(match.id, match.started)
+        """Whether a process holds the content, told or by its start.
+
+        A program that its own supervisor started again after a signal ended it reads
+        the content by itself, although its chain of parents is old. Were it told, it
+        would end again, for ever.
+        """
+        restarted = match.root and match.own_start >= self._restarts_from
+        return restarted or self._ledger.holds(match.id, match.started)
 
     def _look(self) -> None:
-        table = processes.read_table()
-        self._found = processes.find(
-            self._settings,
-            table,
-            processes.read_me(table, self._pod_uid),
-            uid_of=processes.read_uid,
-        )
-        self._ledger = self._ledger.alive(process.id for process in table.values())
+        try:
+            table = processes.read_table()
+            me = processes.read_me(table, self._pod_uid)
+            self._found = processes.find(
+                self._settings, table, me, uid_of=processes.read_uid
+            )
+        except OSError as error:
+            self._found = Found((), _exhausted(error))
+        else:
+            self._ledger = self._ledger.alive(row.id for row in table.values())
 
     def _attempt(self, todo: list[Match], change: Change, number: int) -> Steps:
         before = None
         if self._verification:
             before = yield from self._verification.before(change.number, number)
+        self._told = frozenset(match.id for match in todo)
+        signalled = proc.boot_time()
         with ExitStack() as stack:
-            told: list[Handle] = []
-            failures: list[ReloadError] = []
-            for match in todo:
-                try:
-                    told.append(stack.enter_context(self._signal(match)))
-                except ReloadError as error:
-                    failures.append(error)
+            told, failures = self._signal_all(todo, stack)
             failure = next(iter(failures), self._found.problem)
             if not told:
                 return Outcome(failure)
             rejected = yield from self._survived(told, stack)
+            if not all(handle.alive() for handle in told):
+                self._restarts_from = min(self._restarts_from, signalled)
             agreed = [handle for handle in told if handle not in rejected]
             if agreed and self._verification:
                 doubt = yield from self._verification.agreed(before)
@@ -186,6 +209,20 @@ class ProcessTarget:
             self._look()
             return Outcome(failure, next(iter(rejected.values()), None))
 
+    def _signal_all(
+        self, todo: list[Match], stack: ExitStack
+    ) -> tuple[list[Handle], list[ReloadError]]:
+        told: list[Handle] = []
+        failures: list[ReloadError] = []
+        for match in todo:
+            try:
+                told.append(stack.enter_context(self._signal(match)))
+            except ReloadError as error:
+                failures.append(error)
+            except OSError as error:
+                failures.append(_exhausted(error))
+        return told, failures
+
     def _signal(self, match: Match) -> Handle:
         """Signal one process.
 
@@ -196,9 +233,7 @@ class ProcessTarget:
         handle = Handle(match.process)
         with ExitStack() as unless_sent:
             unless_sent.enter_context(handle)
-            if self._settings.guard and (masks := proc.credentials(match.id.pid)):
-                guard(match.process, number, masks)
-            handle.send(number, lambda: self._still(match))
+            handle.send(number, lambda: self._may(match))
             unless_sent.pop_all()
         self._notes.signal_sent(
             target=self.name,
@@ -209,15 +244,21 @@ class ProcessTarget:
         )
         return handle
 
-    def _still(self, match: Match) -> bool:
-        """Whether the PID still is the process that was found, running what it ran."""
+    def _may(self, match: Match) -> bool:
+        """Whether the PID still is the process that was found, running what it ran.
+
+        The guard comes last: a program that executes another loses its handlers.
+
+        Raises:
+            ReloadError: the signal would end it, or do nothing.
+        """
         now = processes.read_process(match.id.pid)
-        return (
-            now is not None
-            and now.id == match.id
-            and now.names == match.process.names
-            and now.argv == match.process.argv
-        )
+        masks = proc.credentials(match.id.pid)
+        if now is None or masks is None or now != match.process:
+            return False
+        if self._settings.guard:
+            guard(match.process, self._settings.signal, masks)
+        return True
 
     def _survived(
         self, told: list[Handle], stack: ExitStack
@@ -276,6 +317,14 @@ class ProcessTarget:
             "the kubelet waits before it restarts a container that ended recently"
             " (CrashLoopBackOff), and restarts none under restartPolicy: Never",
         )
+
+
+def _exhausted(error: OSError) -> ReloadError:
+    return ReloadError(
+        "files",
+        f"processes can't be looked at: {error.strerror}",
+        "it is tried again; raise the limit of open files of this container",
+    )
 
 
 def _name(process: ProcessId) -> str:

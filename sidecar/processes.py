@@ -83,10 +83,18 @@ class Match:
     """CLOCK_BOOTTIME when the oldest process on its chain of parents started; -inf if
     that can't be known any more."""
 
+    root: bool = True
+    """Whether nobody above it matches, too: then it read its configuration itself."""
+
     @property
     def id(self) -> ProcessId:
         """The process's identity."""
         return self.process.id
+
+    @property
+    def own_start(self) -> float:
+        """CLOCK_BOOTTIME when it started itself, in seconds."""
+        return self.process.id.start / proc.TICKS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +199,20 @@ def find(
         and (pid_file is None or pid == pid_file[0])
         and _ours(settings, container_of(pid), me)
     }
-    selected = [
-        process
-        for process in matching.values()
-        if settings.select == "all"
-        or not any(above in matching for above in _ancestors(process.id.pid, table))
-    ]
+    roots = {
+        pid
+        for pid in matching
+        if not any(above in matching for above in _ancestors(pid, table))
+    }
+    selected = matching if settings.select == "all" else sorted(roots)
     if pid_file and (problem := _not_named(settings, pid_file, table, matching)):
         return Found((), problem)
     found = []
-    for process in selected:
-        uid = uid_of(process.id.pid)
+    for pid in selected:
+        uid, process = uid_of(pid), matching[pid]
         if uid is not None:
-            found.append(Match(process, uid, chain_start(process, table, me)))
+            started = chain_start(process, table, me)
+            found.append(Match(process, uid, started, pid in roots))
     return Found(tuple(found), _missing(settings, tuple(matching.values()), table, me))
 
 
@@ -230,10 +239,13 @@ def chain_start(process: Process, table: Table, me: Me) -> float:
     own. A process re-parented to PID 1 of a shared namespace lost its chain.
     """
     oldest = process.id.start
+    seen: set[int] = set()
     while process.ppid not in me.ancestors | {0, me.pid}:
         parent = table.get(process.ppid)
-        if parent is None or (parent.id.pid == 1 and me.shared):
+        # a table is not read in one instant, so a reused PID could close a circle
+        if parent is None or process.ppid in seen or (process.ppid == 1 and me.shared):
             return -inf
+        seen.add(process.ppid)
         oldest = min(oldest, parent.id.start)
         process = parent
     return oldest / proc.TICKS_PER_SECOND

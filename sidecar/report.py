@@ -46,6 +46,8 @@ class Report:
         self._clock = clock
         self._monotonic = monotonic
         self._degraded: str | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._problems: dict[str, str] = {}
         self._status = Status(
             version=__version__,
             # until inotify is had
@@ -69,11 +71,28 @@ class Report:
 
     def warning(self, message: str, **facts: object) -> None:
         """Tell of something suspicious, once for as long as it is remembered."""
-        if message in self._status.warnings:
+        if message not in self._warnings:
+            self._warnings = (*self._warnings, message)[-_WARNINGS:]
+            self._warn(message, facts)
+
+    def problem(self, subject: str, message: str | None) -> None:
+        """Tell of something that may mend itself; None: it did, or never was."""
+        if self._problems.get(subject) == message:
             return
-        kept = (*self._status.warnings, message)[-_WARNINGS:]
-        self._status = replace(self._status, warnings=kept)
+        if message is None:
+            del self._problems[subject]
+            self._show_warnings()
+        else:
+            self._problems[subject] = message
+            self._warn(message, {})
+
+    def _warn(self, message: str, facts: dict[str, object]) -> None:
+        self._show_warnings()
         self._log.warning("warning", **{"message": message} | facts)
+
+    def _show_warnings(self) -> None:
+        shown = (*self._warnings, *self._problems.values())
+        self._status = replace(self._status, warnings=shown)
 
     # What is watched.
 

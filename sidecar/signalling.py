@@ -44,6 +44,8 @@ class Handle:
         except ProcessLookupError as error:
             raise _gone(process) from error
         except OSError as error:
+            if error.errno == errno.ENOENT:  # the PID is a thread's by now
+                raise _gone(process) from error
             if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
                 raise
 

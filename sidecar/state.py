@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any  # what JSON holds
 
 from .errors import StateError
 
@@ -98,11 +99,22 @@ def parse(content: bytes, now: Now) -> State:
                 clock_moved=True,
             )
         return State(
-            {path: Known(**known) for path, known in saved["volumes"].items()},
+            {path: _known(known) for path, known in saved["volumes"].items()},
             {name: tuple(map(str, held)) for name, held in saved["held"].items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StateError("the state is damaged, and is ignored") from error
+
+
+def _known(saved: Mapping[str, Any]) -> Known:
+    """Read one volume; what is missing or of another type raises."""
+    generation = saved["generation"]
+    return Known(
+        None if generation is None else str(generation),
+        float(saved["changed"]),
+        str(saved["digest"]),
+        float(saved["swapped"]),
+    )
 
 
 def save(directory: Path, state: State, now: Now) -> None:

@@ -12,6 +12,7 @@ A directory without `..data` is plain: files written in place or renamed over.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -25,6 +26,8 @@ from .selection import Selection
 
 DATA = "..data"
 _TRIES = 10
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _CHUNK = 256 * 1024
 
 # A file that changes twice within one tick of the file system's clock keeps its times
@@ -96,8 +99,13 @@ class Snapshot:
         return tuple(name for name, key in self.keys.items() if not key.readable)
 
     def same_files(self, other: Snapshot) -> bool:
-        """Whether nothing was written between two readings, not even equal content."""
-        return (self.generation, self.flaws) == (other.generation, other.flaws) and {
+        """Whether nothing was written between two readings, not even equal content.
+
+        The digest too, because two writes within a tick leave one signature.
+        """
+        ours = (self.generation, self.flaws, self.digest)
+        theirs = (other.generation, other.flaws, other.digest)
+        return ours == theirs and {
             name: key.signature for name, key in self.keys.items()
         } == {name: key.signature for name, key in other.keys.items()}
 
@@ -240,8 +248,8 @@ class _Reading:
             if self.selection.selects(name):
                 self.keys[name] = self._unreadable(Signature(0, 0, 0, 0, 0))
             return
-        except OSError:
-            self._vanished(name, place)
+        except OSError as error:
+            self._vanished(name, place, error)
             return
         if stat.S_ISDIR(status.st_mode):
             if _identity(status) not in above:  # a link to a directory above is a loop
@@ -266,8 +274,8 @@ class _Reading:
             if self.selection.selects(name):
                 self.keys[name] = self._unreadable(_signature(status))
             return
-        except OSError:
-            self._vanished(name, place)
+        except OSError as error:
+            self._vanished(name, place, error)
             return
         for entry in inside:
             if not entry.startswith(".."):
@@ -277,11 +285,14 @@ class _Reading:
                     (*above, _identity(status)),
                 )
 
-    def _vanished(self, name: str, place: str) -> None:
+    def _vanished(self, name: str, place: str, error: OSError) -> None:
         """Tell a link that dangles from a file that was removed meanwhile.
 
-        A link of the kubelet's without its key is a flaw whether selected or not.
+        A link of the kubelet's without its key is a flaw whether selected or not. Any
+        other error says nothing of the volume: no descriptors left, a disk that fails.
         """
+        if error.errno not in _ABSENT:
+            raise error
         dangles = os.path.islink(place) and self.selection.selects(name)
         if dangles or self._immutable(place):
             self.flaws.add(name)
@@ -305,7 +316,9 @@ class _Reading:
         except FileNotFoundError:
             if self.generation is not None and self._immutable(place):
                 raise  # the whole generation went
-        except OSError:
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                raise
             self.keys[name] = self._unreadable(_signature(status))
         else:
             self.keys[name] = Key(signature, digest, read_at)

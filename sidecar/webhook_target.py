@@ -52,8 +52,10 @@ class WebhookTarget:
         """Take note of new content; when something started says nothing of a URL."""
         self._ledger = self._ledger.settled(fresh_from)
 
-    def swapped(self, fresh_from: float, noticed: float) -> None:
-        """Nothing: what was confirmed still is."""
+    def swapped(self, fresh_from: float, _noticed: float, /, *, in_doubt: bool) -> None:
+        """What was confirmed before still is."""
+        if in_doubt:
+            self._ledger = self._ledger.settled(fresh_from)
 
     def voided(self, now: float) -> None:
         """Forget what was confirmed."""
@@ -85,7 +87,7 @@ class WebhookTarget:
     def _fresh(self) -> bool:
         return self._ledger.holds(self._settings.url)
 
-    def plan(self) -> Plan:
+    def plan(self, *, quiet: bool) -> Plan:  # noqa: ARG002  # no start tells of a URL
         """Tell it unless it confirmed the content, or rejected it too often."""
         if self._fresh:
             return Plan()

@@ -123,7 +123,7 @@ def test_a_damaged_memory_is_reported_and_ignored(
     before = len(witness.readings)
     (tmp_path / "state.json").write_text("{")
     with sidecar(volume, witness, tmp_path) as process:
-        warning = process.wait_for("warning")
+        warning = process.wait_for("warning", directory=str(tmp_path))
         witness.wait_for(before + 1)
 
     assert "damaged" in warning.facts["message"]
@@ -135,7 +135,7 @@ def test_a_memory_that_cannot_be_written_stops_nothing(
     """A full disk is a warning, and updates arrive as ever."""
     (tmp_path / "state.json.tmp").mkdir()
     with sidecar(volume, witness, tmp_path) as process:
-        warning = process.wait_for("warning")
+        warning = process.wait_for("warning", directory=str(tmp_path))
         wait_until(lambda: is_fresh(process), "fresh at the start")
         volume.write({"app": "2"})
         wait_until(lambda: witness.readings[-1] == {"app": "2"}, "it read the update")

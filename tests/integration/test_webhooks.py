@@ -300,7 +300,10 @@ def test_the_clock_of_a_machine_that_was_set_tells_everybody_once(
     document = json.loads(saved.read_text())
     saved.write_text(json.dumps(document | {"offset": document["offset"] - 3600}))
     with sidecar(volume, hook.url, STATE_DIR=str(tmp_path)) as process:
-        assert "clock was set" in process.wait_for("warning").facts["message"]
+        assert (
+            "clock was set"
+            in process.wait_for("warning", directory=str(tmp_path)).facts["message"]
+        )
         hook.wait_for(before + 1)
 
 
