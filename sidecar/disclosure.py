@@ -12,8 +12,11 @@ import os
 from pathlib import Path
 
 from . import mounts, proc
+from .files import read_regular
 from .status import VolumeStatus
 from .volume import Snapshot
+
+_KEY_LIMIT = 4096
 
 
 class Disclosure:
@@ -41,7 +44,7 @@ class Disclosure:
         if self._key_file is None:
             return None
         try:
-            key = self._key_file.read_bytes().strip()
+            key = read_regular(self._key_file, _KEY_LIMIT)[0].strip()
         except OSError:
             return None
         if not key:

@@ -16,6 +16,7 @@ import psutil
 
 from . import mounts, proc
 from .errors import ReloadError
+from .files import read_regular
 from .mounts import Container
 from .settings import ProcessSettings
 
@@ -154,9 +155,7 @@ def read_pid_file(path: Path) -> tuple[int, float]:
         ReloadError: there is no such file yet, or no PID in it.
     """
     try:
-        with path.open("rb") as file:
-            words = file.read(_PID_FILE_LIMIT).split()
-            changed = os.fstat(file.fileno()).st_mtime - proc.boot_offset()
+        content, status = read_regular(path, _PID_FILE_LIMIT)
     except OSError as error:
         raise ReloadError(
             "pid_file",
@@ -164,13 +163,14 @@ def read_pid_file(path: Path) -> tuple[int, float]:
             "it is tried again; mount the directory of the PID file in this container"
             " too, at the same path",
         ) from error
+    words = content.split()
     if not words or not words[0].isdigit() or int(words[0]) < 1:
         raise ReloadError(
             "pid_file",
             f"PID_FILE {path} holds no PID",
             "it is tried again; the program must write its PID as the first word",
         )
-    return int(words[0]), changed
+    return int(words[0]), status.st_mtime - proc.boot_offset()
 
 
 def find(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any  # what JSON holds
 
 from .errors import StateError
+from .files import read_regular
 
 VERSION = 1
 _NAME = "state.json"
@@ -71,8 +72,7 @@ def load(directory: Path, now: Now) -> State | None:
         StateError: it is damaged, another machine's, or can't be compared any more.
     """
     try:
-        with (directory / _NAME).open("rb") as file:
-            content = file.read(_LIMIT)
+        content, _ = read_regular(directory / _NAME, _LIMIT)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -290,6 +291,103 @@ def test_a_pid_file_heals_by_itself(
         wait_until(lambda: process.target("process")["state"] == "fresh", "fresh")
         volume.write({"app": "2"})
         wait_until(lambda: witness.readings[-1] == {"app": "2"}, "it read the update")
+
+
+def test_a_fifo_for_a_pid_file_holds_up_nothing(
+    volume: KubeletVolume, witness: Witness, tmp_path: Path
+) -> None:
+    """To open one would wait for somebody to write."""
+    os.mkfifo(tmp_path / "pid")
+    with sidecar(volume.path, witness, PID_FILE=str(tmp_path / "pid")) as process:
+        failed = process.wait_for("reload_failed", count=2)
+        assert 200 == process.get("/healthz")[0]
+
+    assert "not a regular file" in failed.facts["detail"]
+
+
+def test_content_that_went_and_came_back_is_told_to_who_was_being_told(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """Told of A while B was there, it read B; and A is what it must hold."""
+    with sidecar(volume.path, witness, VERIFY_ALIVE="2s", DEBOUNCE="500ms") as process:
+        process.wait_for("reload_succeeded")
+        before = len(witness.readings)
+        volume.write({"app": "2"})
+        witness.wait_for(before + 1)
+        volume.write({"app": "3"})
+        witness.signal(signal.SIGHUP)  # it reads what it was told of only now
+        witness.wait_for(before + 2)
+        volume.write({"app": "2"})
+        readings = witness.wait_for(before + 3)
+        process.wait_for("reload_succeeded", count=2)
+
+    assert ["2", "3", "2"] == [reading["app"] for reading in readings[before:]]
+
+
+def test_a_volume_that_became_empty_holds_up_no_other(
+    volume: KubeletVolume, witness: Witness, tmp_path: Path
+) -> None:
+    """An optional object was deleted, perhaps to be made again: that takes minutes."""
+    optional = KubeletVolume(tmp_path / "optional")
+    optional.write({"extra": "1"})
+    both = Path(f"{volume.path},{optional.path}")
+    with sidecar(both, witness) as process:
+        before = settled_at_start(process, witness)
+        optional.write({})
+        volume.write({"app": "2"})
+        witness.wait_for(before + 1)
+        assert 1 == len(process.events("change_detected"))
+
+
+def test_a_program_that_its_supervisor_restarts_is_ended_once(
+    volume: KubeletVolume, tmp_path: Path
+) -> None:
+    """Its parent is old, but it is new: to end it again would never end."""
+    script = f"while :; do sleep 1000; echo again >> {tmp_path}/restarts; done"
+    supervisor = subprocess.Popen(["sh", "-c", script], start_new_session=True)
+    settings = {
+        "WATCH_DIRS": str(volume.path),
+        "PROCESS_CMDLINE": "^sleep 1000$",
+        "RELOAD_SIGNAL": "SIGTERM",
+        "CATCH_UP": "never",
+        "POLL_INTERVAL": "200ms",
+    }
+    try:
+        with SidecarProcess(settings | FAST) as process:
+            process.wait_for("already_fresh")
+            polls = _turns(process)
+            volume.write({"app": "2"})
+            process.wait_for("reload_succeeded")
+            wait_until(lambda: _turns(process) > polls + 5, "several polls came round")
+            assert 1 == len(process.events("signal_sent"))
+    finally:
+        os.killpg(supervisor.pid, signal.SIGKILL)
+        supervisor.wait()
+
+    assert "again\n" == (tmp_path / "restarts").read_text()
+
+
+def _turns(process: SidecarProcess) -> int:
+    """Return how often the loop went to sleep: polls, and what we asked."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+def test_a_process_without_descriptors_goes_on(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """Too few of them made a peer blind and silent; here it is a failed attempt."""
+    with sidecar(volume.path, witness) as process:
+        before = settled_at_start(process, witness)
+        used = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208  # names
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used, hard))
+        volume.write({"app": "2"})
+        process.wait_for("warning")
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        readings = witness.wait_for(before + 1)
+
+    assert [{"app": "2"}] == readings[before:]
 
 
 def test_a_pid_file_older_than_its_process_means_another(

@@ -174,6 +174,13 @@ def test_a_daemon_under_the_init_of_the_sidecar_is_as_old_as_itself() -> None:
     assert 900 == started(7, rows, Me(50, frozenset({1})))
 
 
+def test_a_circle_of_parents_makes_nobody_fresh() -> None:
+    """A table is not read in one instant, and PIDs are used again."""
+    rows = table(process(7, "app", ppid=8), process(8, "sh", ppid=7))
+
+    assert -inf == started(7, rows)
+
+
 def test_an_invisible_parent_makes_nobody_fresh() -> None:
     """What can't be known is not known."""
     assert -inf == started(7, table(process(7, "app", ppid=4, start=900)))
