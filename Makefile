@@ -19,7 +19,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CONTAINERS = $(firstword $(foreach tool,podman docker,$(if $(shell command -v $(tool)),$(tool))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers format image e2e lock clean
+.PHONY: help demo test check lint types layers format chaos image e2e lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ layers: $(DEV) ## who may import whom
 format: $(DEV) ## write the code in the house's format
 	$(PY) -m ruff check --fix-only sidecar tests
 	$(PY) -m ruff format sidecar tests
+
+chaos: $(DEV) ## some 15 kinds of fault, each many times, on real processes (as root: all of them)
+	$(PY) -m tests.chaos $(ARGS)
 
 image: ## build the container image with podman or docker (IMAGE=, BUILD_ARGS=)
 	@test -n "$(CONTAINERS)" || { echo 'make image needs podman or docker: install one of them' >&2; exit 1; }

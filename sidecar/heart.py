@@ -32,19 +32,12 @@ class Heart:
         self._beaten = threading.Condition()
         self._beats = 0
         self._asked: float | None = None
-        self._death: str | None = None
 
     def beat(self) -> None:
         """Note progress: called at each turn of the loop and during long work."""
         with self._beaten:
             self._beats += 1
             self._asked = None
-            self._beaten.notify_all()
-
-    def died(self, reason: str) -> None:
-        """Note that the loop has ended; no beat will come."""
-        with self._beaten:
-            self._death = reason
             self._beaten.notify_all()
 
     def reason(self) -> str | None:
@@ -55,12 +48,7 @@ class Heart:
                 self._asked = self._monotonic()
         self._wake()
         with self._beaten:
-            self._beaten.wait_for(
-                lambda: self._beats != before or self._death is not None,
-                self._patience,
-            )
-            if self._death is not None:
-                return f"the watching loop has ended: {self._death}"
+            self._beaten.wait_for(lambda: self._beats != before, self._patience)
             return self._stuck()
 
     def _stuck(self) -> str | None:

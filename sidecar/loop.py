@@ -223,11 +223,12 @@ class Loop:
         for path, settled in configuration.settled.items():
             parts.report.volume(parts.disclosure.volume(settled.snapshot))
             parts.report.problem(f"keys of {path}", _unreadable(path, settled.snapshot))
-        if self._change is None and not configuration.unsettled and look.swapped:
-            self._begin(look)
-        elif self._change and look.changes:
+        if self._change is None:
+            if configuration.settled and not configuration.unsettled:
+                self._begin(look)
+        elif look.changes:
             self._changed(self._change, look)
-        elif self._change and look.swapped:
+        elif look.swapped:
             for courier in parts.couriers:
                 courier.swapped(
                     self._change,

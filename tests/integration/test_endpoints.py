@@ -450,10 +450,3 @@ def test_slow_is_not_stuck() -> None:
 
     heart.beat()
     assert None is heart.reason()
-
-
-def test_a_loop_that_ended_is_not_waited_for(loop: Loop) -> None:
-    """No beat will come."""
-    loop.heart.died("KeyError")
-
-    assert "the watching loop has ended: KeyError" == loop.heart.reason()
