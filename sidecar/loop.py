@@ -215,21 +215,15 @@ class Loop:
         return configuration.settle(readings, clocks, noticed)
 
     def _take_up(self, look: Look) -> None:
-        parts = self._parts
-        configuration = parts.configuration
-        self._readable = not look.problems
-        for path in self._paths:
-            parts.report.problem(f"volume {path}", look.problems.get(path))
-        for path, settled in configuration.settled.items():
-            parts.report.volume(parts.disclosure.volume(settled.snapshot))
-            parts.report.problem(f"keys of {path}", _unreadable(path, settled.snapshot))
+        self._show(look)
+        configuration = self._parts.configuration
         if self._change is None:
             if configuration.settled and not configuration.unsettled:
                 self._begin(look)
         elif look.changes:
             self._changed(self._change, look)
         elif look.swapped:
-            for courier in parts.couriers:
+            for courier in self._parts.couriers:
                 courier.swapped(
                     self._change,
                     configuration.fresh_from,
@@ -238,6 +232,16 @@ class Loop:
                 )
         if not configuration.unsettled:
             self._noticed_first = None
+
+    def _show(self, look: Look) -> None:
+        """Report the volumes as they are now."""
+        parts = self._parts
+        self._readable = not look.problems
+        for path in self._paths:
+            parts.report.problem(f"volume {path}", look.problems.get(path))
+        for path, settled in parts.configuration.settled.items():
+            parts.report.volume(parts.disclosure.volume(settled.snapshot))
+            parts.report.problem(f"keys of {path}", _unreadable(path, settled.snapshot))
 
     def _begin(self, look: Look) -> None:
         """Take up the first content, and find out who holds it already.

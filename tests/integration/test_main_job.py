@@ -343,11 +343,12 @@ def test_a_program_that_its_supervisor_restarts_is_ended_once(
     volume: KubeletVolume, tmp_path: Path
 ) -> None:
     """Its parent is old, but it is new: to end it again would never end."""
-    script = f"while :; do sleep 1000; echo again >> {tmp_path}/restarts; done"
+    sleep = f"sleep 1000.{os.getpid()}"  # like no other on this machine
+    script = f"while :; do {sleep}; echo again >> {tmp_path}/restarts; done"
     supervisor = subprocess.Popen(["sh", "-c", script], start_new_session=True)
     settings = {
         "WATCH_DIRS": str(volume.path),
-        "PROCESS_CMDLINE": "^sleep 1000$",
+        "PROCESS_CMDLINE": f"^{sleep}$",
         "RELOAD_SIGNAL": "SIGTERM",
         "CATCH_UP": "never",
         "POLL_INTERVAL": "200ms",
