@@ -188,7 +188,8 @@ class ProcessTarget:
         if self._verification:
             before = yield from self._verification.before(change.number, number)
         self._told = frozenset(match.id for match in todo)
-        signalled = proc.boot_time()
+        # a start time is rounded down to a tick
+        signalled = proc.boot_time() - 1 / proc.TICKS_PER_SECOND
         with ExitStack() as stack:
             told, failures = self._signal_all(todo, stack)
             failure = next(iter(failures), self._found.problem)

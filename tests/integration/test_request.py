@@ -558,7 +558,13 @@ def test_a_large_body_that_nobody_wants_is_not_read(asker: Ask, web: Web) -> Non
     assert 2 == web.record.connections
 
 
-def test_an_endless_body_that_nobody_wants_is_not_read(asker: Ask) -> None:
+@pytest.mark.parametrize(
+    ("read_limit", "answer"),
+    [(0, Response(200, None)), (5000, Response(200, "x" * 5000, truncated=True))],
+)
+def test_an_endless_body_is_read_no_further_than_wanted(
+    asker: Ask, read_limit: int, answer: Response
+) -> None:
     """Chunks without a length count too."""
     sent = 0
 
@@ -572,7 +578,7 @@ def test_an_endless_body_that_nobody_wants_is_not_read(asker: Ask) -> None:
             sent += 4096
 
     with Peer(endless) as peer:
-        assert Response(200, None) == asker(peer.url()).ask()
+        assert answer == asker(peer.url(), read_limit).ask()
 
     assert 20 * MEGABYTE > sent
 
@@ -845,6 +851,18 @@ def test_a_silent_peer_does_not_outlast_the_timeout(asker: Ask) -> None:
 
     assert "timeout" == problem.reason
     assert "not done after 0.05 s, waiting for the answer" in problem.detail
+
+
+def test_a_dripping_body_does_not_outlast_the_timeout(asker: Ask) -> None:
+    """No single read takes long here, so only the deadline ends it."""
+    with Peer(dripping_body) as peer:
+        settings = RequestSettings(url=peer.url(), timeout=0.1)
+
+        assert Response(200, None) == asker(settings).ask()
+        problem = asker(settings, 100_000).fail()
+
+    assert "timeout" == problem.reason
+    assert "not done after 0.1 s, reading the answer" in problem.detail
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.request import is_loopback
+from sidecar.destination import is_loopback
 
 
 @pytest.mark.parametrize(
