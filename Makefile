@@ -46,7 +46,7 @@ format: $(DEV) ## write the code in the house's format
 	$(PY) -m ruff check --fix-only sidecar tests
 	$(PY) -m ruff format sidecar tests
 
-chaos: $(DEV) ## some 15 kinds of fault, each many times, on real processes (as root: all of them)
+chaos: $(DEV) ## faults of every kind on real processes, and a table of what came of them
 	$(PY) -m tests.chaos $(ARGS)
 
 image: ## build the container image with podman or docker (IMAGE=, BUILD_ARGS=)
