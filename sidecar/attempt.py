@@ -48,7 +48,9 @@ def answered(
     """Wait for an answer, as long as the exchange may take."""
     while (answer := exchange.result()) is None:
         if time.monotonic() >= exchange.deadline:
-            return exchange.timed_out()
+            failure = exchange.timed_out()
+            exchange.abandon()
+            return failure
         yield Wait(exchange.deadline, told)
     return answer
 

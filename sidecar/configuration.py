@@ -260,15 +260,16 @@ class Configuration:
         again with each write, a busy volume would never settle.
         """
         now, before = clocks.monotonic, self._settled.get(snapshot.path)
-        pending = self._pending.get(snapshot.path)
-        since = pending.since if pending else now
-        patience = _patience(snapshot, before.snapshot if before else None, self._pace)
+        # at the start it was so before we came, but what was just written may go on
+        age = 0.0
         if before is None:
-            # it was so before we came, but what was just written may go on
             age = max(0.0, clocks.boot + clocks.offset - snapshot.changed)
-            patience = max(self._pace.debounce, patience) - age
+        pending = self._pending.get(snapshot.path)
+        since = pending.since if pending else now - age
         self._pending[snapshot.path] = _Pending(snapshot, since)
-        return since + patience
+        patience = _patience(snapshot, before.snapshot if before else None, self._pace)
+        quiet = 0.0 if before else self._pace.debounce - age
+        return max(since + patience, now + quiet)
 
 
 def _patience(snapshot: Snapshot, before: Snapshot | None, pace: Pace) -> float:

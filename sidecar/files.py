@@ -16,9 +16,11 @@ def read_regular(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
     Raises:
         OSError: it can't be read, or is no regular file (EINVAL).
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return file.read(limit), status
+        return os.read(descriptor, limit), status
+    finally:
+        os.close(descriptor)

@@ -50,8 +50,10 @@ class Schedule:
 
     @property
     def due(self) -> float:
-        """The time of the next look."""
-        return min(self.settle_at, self.recheck_at, self.poll_at)
+        """The time of the next look; none is early while something is written."""
+        if self.settling:
+            return self.settle_at
+        return min(self.recheck_at, self.poll_at)
 
     @property
     def settling(self) -> bool:

@@ -152,7 +152,8 @@ class Prometheus(Program):
         """Return an alerting rule as Prometheus understood it; empty at its start."""
         groups = self.ask("rules", type="alert").get("groups", [])
         loaded = {rule["name"]: rule for group in groups for rule in group["rules"]}
-        return loaded.get(name, {})
+        found: dict[str, Any] = loaded.get(name, {})
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +292,9 @@ def test_the_podmonitor_says_which_workload_a_pod_belongs_to(cluster: Cluster) -
     } == {s["metric"]["pod"]: s["metric"]["workload"] for s in series}
 
 
-@pytest.mark.parametrize(("title", "expression"), expressions())
+@pytest.mark.parametrize(
+    ("title", "expression"), expressions(), ids=[title for title, _ in expressions()]
+)
 def test_every_expression_of_the_dashboard_returns_data(
     cluster: Cluster, title: str, expression: str
 ) -> None:
@@ -330,7 +333,11 @@ def test_the_dashboard_counts_what_is_wrong(
     )
 
 
-@pytest.mark.parametrize("variable", DASHBOARD["templating"]["list"][1:])
+@pytest.mark.parametrize(
+    "variable",
+    DASHBOARD["templating"]["list"][1:],
+    ids=lambda variable: variable["name"],
+)
 def test_every_variable_of_the_dashboard_has_values(
     cluster: Cluster, variable: Mapping[str, str]
 ) -> None:

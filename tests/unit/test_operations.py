@@ -83,10 +83,9 @@ def test_every_alert_says_what_is_wrong_where_and_where_to_read_on() -> None:
 
 
 def test_every_alert_is_tested_both_ways() -> None:
-    """promtool says nothing about a rule that no test names."""
-    tested = re.findall(
-        r"alertname: (\w+)\n +eval_time: .+\n +exp_alerts:(.*)\n", (ALERTS_TEST)
-    )
+    """Promtool says nothing about a rule that no test names."""
+    cases = r"alertname: (\w+)\n +eval_time: .+\n +exp_alerts:(.*)\n"
+    tested = re.findall(cases, ALERTS_TEST)
 
     assert set(ALERTS) == {name for name, expected in tested if expected == ""}
     assert set(ALERTS) == {name for name, expected in tested if expected == " []"}

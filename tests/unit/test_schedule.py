@@ -52,6 +52,11 @@ def test_a_busy_volume_cannot_postpone_for_ever() -> None:
     assert 15 == schedule.due
 
 
+def test_a_poll_that_comes_round_while_a_volume_is_written_is_not_early() -> None:
+    """It would settle what is still changing."""
+    assert 30.5 == quiet().noticed(29.5).due
+
+
 def test_no_debounce_looks_at_once() -> None:
     """DEBOUNCE=0 looks as soon as an event is seen."""
     assert 10 == quiet(pace=Pace(0, 5, 30)).noticed(10).due
