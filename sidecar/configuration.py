@@ -268,8 +268,11 @@ class Configuration:
         since = pending.since if pending else now - age
         self._pending[snapshot.path] = _Pending(snapshot, since)
         patience = _patience(snapshot, before.snapshot if before else None, self._pace)
-        quiet = 0.0 if before else self._pace.debounce - age
-        return max(since + patience, now + quiet)
+        if before:
+            return since + patience
+        # bounded, because a clock that was set back makes what is there look new
+        still = min(now + self._pace.debounce - age, since + self._pace.debounce_max)
+        return max(since + patience, still)
 
 
 def _patience(snapshot: Snapshot, before: Snapshot | None, pace: Pace) -> float:
