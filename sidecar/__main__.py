@@ -18,6 +18,7 @@ _PR_SET_DUMPABLE = 4
 def main() -> int:
     """Run the command line; return the exit status."""
     _make_undumpable()
+    _fill_standard_streams()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # everybody is looked at anyway
@@ -29,6 +30,13 @@ def main() -> int:
 
 def _end(_number: int, _frame: FrameType | None) -> None:
     os._exit(0)
+
+
+def _fill_standard_streams() -> None:
+    """Open what is closed of stdin, stdout and stderr, or a socket takes its number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _make_undumpable() -> None:

@@ -231,13 +231,14 @@ def _port(listen: tuple[str, int]) -> Finding:
     """Say whether the port is free; beside a running sidecar it is not, and may not."""
     host, port = listen
     shown = f"{host}:{port}"
-    with suppress(OSError), socket.create_connection((host or "127.0.0.1", port), 1.0):
+    nobody = suppress(OSError, UnicodeError)
+    with nobody, socket.create_connection((host or "127.0.0.1", port), 1.0):
         return Finding(
             "port", shown, "somebody serves it: the sidecar, if it runs here"
         )
     try:
         with socket.create_server((host, port)):
             return Finding("port", shown, "the port is free")
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         mend = "set HTTP_LISTEN to a free port of this pod"
         return Finding("port-taken", shown, str(error), mend)

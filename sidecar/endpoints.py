@@ -169,6 +169,9 @@ def _bound(listen: tuple[str, int], exchange: partial[_Exchange]) -> _Server:
         return _Server(_family(host, port), (host, port), exchange)
     except OSError as error:
         raise SettingsError([_unavailable(host, port, error)]) from error
+    except UnicodeError as error:  # the idna codec of socket.getaddrinfo
+        problem = f"HTTP_LISTEN: {_joined(host, port)} is no address of a host"
+        raise SettingsError([problem]) from error
 
 
 def _family(host: str, port: int) -> socket.AddressFamily:

@@ -92,7 +92,7 @@ def parse(content: bytes, now: Now) -> State:
             raise StateError("the state is of another boot or version, and is ignored")
         if saved["boot"] > now.boot:
             raise StateError("the state is of the future, and is ignored")
-        if abs(saved["offset"] - now.offset) > _STEP:
+        if not abs(float(saved["offset"]) - now.offset) <= _STEP:  # NaN is not, too
             raise StateError(
                 "the clock was set since the state was saved, so times of files can't"
                 " be compared: everybody is told once",
@@ -102,7 +102,10 @@ def parse(content: bytes, now: Now) -> State:
             {path: _known(known) for path, known in saved["volumes"].items()},
             {name: tuple(map(str, held)) for name, held in saved["held"].items()},
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        *(ValueError, TypeError, KeyError, AttributeError),
+        *(RecursionError, OverflowError),
+    ) as error:
         raise StateError("the state is damaged, and is ignored") from error
 
 
@@ -126,7 +129,10 @@ def save(directory: Path, state: State, now: Now) -> None:
     saved = {"version": VERSION, **asdict(now), **asdict(state)}
     new = directory / f"{_NAME}.tmp"
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # what somebody else left in its place is neither followed nor waited for
+        new.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(new, flags, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(saved, file)
             file.flush()

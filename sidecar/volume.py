@@ -26,6 +26,7 @@ from .selection import Selection
 
 DATA = "..data"
 _TRIES = 10
+_DEEPEST = 100
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _CHUNK = 256 * 1024
@@ -244,12 +245,8 @@ class _Reading:
         self.progress()
         try:
             status = os.stat(place)
-        except PermissionError:
-            if self.selection.selects(name):
-                self.keys[name] = self._unreadable(Signature(0, 0, 0, 0, 0))
-            return
         except OSError as error:
-            self._vanished(name, place, error)
+            self._failed(name, place, error, Signature(0, 0, 0, 0, 0))
             return
         if stat.S_ISDIR(status.st_mode):
             if _identity(status) not in above:  # a link to a directory above is a loop
@@ -268,14 +265,14 @@ class _Reading:
         if not self._immutable(place):
             self.directories.append(place)
             self._note_time(status)
+        if len(above) > _DEEPEST:
+            too_deep = OSError(errno.ENAMETOOLONG, "too deep", place)
+            self._failed(name, place, too_deep, _signature(status))
+            return
         try:
             inside = sorted(os.listdir(place))
-        except PermissionError:
-            if self.selection.selects(name):
-                self.keys[name] = self._unreadable(_signature(status))
-            return
         except OSError as error:
-            self._vanished(name, place, error)
+            self._failed(name, place, error, _signature(status))
             return
         for entry in inside:
             if not entry.startswith(".."):
@@ -285,14 +282,20 @@ class _Reading:
                     (*above, _identity(status)),
                 )
 
-    def _vanished(self, name: str, place: str, error: OSError) -> None:
-        """Tell a link that dangles from a file that was removed meanwhile.
+    def _failed(
+        self, name: str, place: str, error: OSError, signature: Signature
+    ) -> None:
+        """Tell what is not there from what can't be read.
 
-        A link of the kubelet's without its key is a flaw whether selected or not. Any
-        other error says nothing of the volume: no descriptors left, a disk that fails.
+        A link of the kubelet's without its key is a flaw whether selected or not. That
+        there are no descriptors left says nothing of the volume.
         """
-        if error.errno not in _ABSENT:
+        if error.errno in _EXHAUSTED:
             raise error
+        if error.errno not in _ABSENT:
+            if self.selection.selects(name):
+                self.keys[name] = self._unreadable(signature)
+            return
         dangles = os.path.islink(place) and self.selection.selects(name)
         if dangles or self._immutable(place):
             self.flaws.add(name)

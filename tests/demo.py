@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
 import shutil
 import signal
@@ -335,9 +334,11 @@ class SmallProgram:
 
 def serve(directory: Path, port: int) -> int:
     """Serve `directory` as JSON on 127.0.0.1, and read it again on SIGHUP."""
-    # the handler notes, the loop reads; SimpleQueue.put is safe in a signal handler
-    hangups: queue.SimpleQueue[int] = queue.SimpleQueue()
-    signal.signal(signal.SIGHUP, lambda number, _: hangups.put(number))
+    # the interpreter writes a byte for each signal, whatever it is doing: none is lost
+    hangups, noted = os.pipe()
+    os.set_blocking(noted, False)
+    signal.set_wakeup_fd(noted)
+    signal.signal(signal.SIGHUP, lambda *_: None)
     current = read(directory)
 
     class Handler(BaseHTTPRequestHandler):
@@ -355,7 +356,7 @@ def serve(directory: Path, port: int) -> int:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    while hangups.get():
+    while os.read(hangups, 1):
         current = read(directory)
     return 0
 

@@ -144,7 +144,8 @@ def duplicates(life: Life, evidence: Evidence) -> Iterator[str]:
 
 def _may_be_older(life: Life, told: Reading, evidence: Evidence) -> bool:
     """Whether a process may have started before the sidecar noticed the swap."""
-    swapped = (update.ended for update in evidence.updates if update.ended < told.woken)
+    # by its beginning: a busy machine lets us note its end after the sidecar has acted
+    swapped = (update.ended for update in evidence.updates if update.began < told.woken)
     held_up = (until for until in evidence.held_up if until < told.woken)
     newest = max((*swapped, *held_up))
     return life.started is not None and life.started < newest + GRACE + NOTICED

@@ -236,6 +236,19 @@ def test_a_file_that_changed_just_before_it_was_read_is_read_again(
     assert first.digest == volume.read(str(tmp_path), ALL, known).digest
 
 
+def test_a_tree_without_end_is_cut_off_and_named(tmp_path: Path) -> None:
+    """Deeper than anybody mounts; it may neither end the sidecar nor hide the rest."""
+    (tmp_path / "app").write_text("1")
+    deep = tmp_path
+    for _ in range(300):
+        deep /= "d"
+    deep.mkdir(parents=True)
+    snapshot = read(tmp_path)
+
+    assert "app" in snapshot.keys
+    assert 1 == len(snapshot.unreadable)
+
+
 def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:
     """A core dump in a shared directory must not fill the memory."""
     with (tmp_path / "large").open("wb") as file:

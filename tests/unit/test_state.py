@@ -62,6 +62,8 @@ def test_a_state_is_for_its_owner_only(tmp_path: Path) -> None:
         ({"volumes": {"/etc/site": {"generation": None}}}, "damaged"),
         ({"held": {"process": 7}}, "damaged"),
         ({"boot": "soon"}, "damaged"),
+        ({"offset": 10**400}, "damaged"),
+        ({"offset": float("nan")}, "the clock was set"),
     ],
 )
 def test_a_state_that_is_of_no_use_says_why(
@@ -94,3 +96,14 @@ def test_a_state_that_cannot_be_written_is_removed(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="can't be written"):
         state.save(tmp_path, STATE, LATER)
     assert state.load(tmp_path, LATER) is None
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    """Run as root it would overwrite what somebody else points at."""
+    precious = tmp_path / "precious"
+    precious.write_text("1")
+    (tmp_path / "state.json.tmp").symlink_to(precious)
+    state.save(tmp_path, STATE, NOW)
+
+    assert "1" == precious.read_text()
+    assert STATE == state.load(tmp_path, LATER)
