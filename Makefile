@@ -19,7 +19,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CONTAINERS = $(firstword $(foreach tool,podman docker,$(if $(shell command -v $(tool)),$(tool))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers format chaos image e2e lock clean
+.PHONY: help demo test check lint types layers format model chaos image e2e lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,10 @@ demo: $(RUNTIME) ## watch three updates reach a running program (APP=nginx: a re
 test: $(DEV) ## unit tests, and integration tests on the real programs that are installed
 	$(PY) -m pytest tests/unit tests/integration tests/programs $(ARGS)
 
-check: lint types layers test ## everything that must hold before a change goes in
+model: $(DEV) ## random histories against a model (HYPOTHESIS_PROFILE=nightly: ten times as many)
+	$(PY) -m pytest tests/model --timeout 3600 $(ARGS)
+
+check: lint types layers test model ## everything that must hold before a change goes in
 
 lint: $(DEV) ## style
 	$(PY) -m ruff check sidecar tests
