@@ -121,12 +121,15 @@ class Courier:
     ) -> None:
         """Go on after a swap that left the content as it was.
 
-        Who was being told meanwhile may have read something else: begin again.
+        Who was being told meanwhile, or started in between, may have read something
+        else: begin again.
         """
         in_doubt = self.running or self._ended_at >= noticed
         self.target.swapped(fresh_from, noticed, in_doubt=in_doubt)
-        if in_doubt:
+        if in_doubt or (not self._reload and self.target.plan(quiet=True).begin):
             self.changed(change, now)
+        else:
+            self.publish()
 
     def step(self, now: float) -> None:
         """Do what is due: resume the attempt under way, or begin one."""

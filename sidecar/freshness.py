@@ -48,13 +48,13 @@ class Ledger(Generic[H]):
     ) -> Ledger[H]:
         """Go on with the same content after a swap, first noticed at `noticed`.
 
-        Whoever held it still does; a process that started in between may have read
-        something else, and is not among them.
+        Whoever held it still does; a process that started in between, or so shortly
+        before that it may have been in between, is not among them.
         """
         held = frozenset(
             holder
             for holder, started in alive
-            if holder in self.held or self.fresh_from <= started < noticed
+            if holder in self.held or self.fresh_from <= started < noticed - GRACE
         )
         return replace(self, fresh_from=fresh_from, held=held)
 

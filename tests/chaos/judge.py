@@ -139,7 +139,8 @@ def duplicates(life: Life, evidence: Evidence) -> Iterator[str]:
             # it may have read what stood there for a moment only
             swaps.remove(swap)
             continue
-        yield f"duplicate: {life.name} was told {number} again"
+        times = f"at {before.woken:.3f} and {after.woken:.3f}"
+        yield f"duplicate: {life.name} was told {number} again, {times}"
 
 
 def _may_be_older(life: Life, told: Reading, evidence: Evidence) -> bool:

@@ -324,6 +324,22 @@ def test_content_that_went_and_came_back_is_told_to_who_was_being_told(
     assert ["2", "3", "2"] == [reading["app"] for reading in readings[before:]]
 
 
+def test_a_program_that_started_between_two_swaps_is_told_at_once(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """The content is what it was, but not what the program read; no poll may be due."""
+    settings = {"PROCESS_SELECT": "all", "POLL_INTERVAL": "0", "DEBOUNCE": "1s"}
+    with sidecar(volume.path, witness, **settings) as process:
+        before = settled_at_start(process, witness)
+        volume.write({"app": "2"})
+        with Witness(volume.path) as between:
+            volume.write({"app": "1"})
+            readings = between.wait_for(2)
+
+    assert [{"app": "2"}, {"app": "1"}] == readings
+    assert before == len(witness.readings)
+
+
 def test_a_volume_that_became_empty_holds_up_no_other(
     volume: KubeletVolume, witness: Witness, tmp_path: Path
 ) -> None:
