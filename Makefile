@@ -68,7 +68,7 @@ lock: ## resolve the dependencies again (ARGS=--upgrade for the newest of all)
 	  --generate-hashes --no-build --no-emit-index-url $(ARGS)" && \
 	export UV_CUSTOM_COMPILE_COMMAND='make lock' && \
 	$$compile pyproject.toml -o requirements.lock && \
-	$$compile -c requirements.lock --group pyproject.toml:dev pyproject.toml -o requirements-dev.lock
+	$$compile -c requirements.lock --extra cli --group pyproject.toml:dev pyproject.toml -o requirements-dev.lock
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,11 +12,15 @@ import signal
 import sys
 from types import FrameType
 
+from .cli import COMMANDS
+
 _PR_SET_DUMPABLE = 4
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        return _for_people(sys.argv[1:])
     _make_undumpable()
     _fill_standard_streams()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -26,6 +30,18 @@ def main() -> int:
     from . import command
 
     return command.main(sys.argv[1:])
+
+
+def _for_people(arguments: list[str]) -> int:
+    try:
+        from .cli import entry
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"{arguments[0]} is for people and their machines, and {error.name} is not"
+            " installed here: pip install 'config-reload-sidecar[cli]'\n"
+        )
+        return 2
+    return entry.main(arguments)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

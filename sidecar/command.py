@@ -145,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Tells the program in your pod that its mounted configuration"
         " changed, and makes sure that it took it. Configured by environment variables;"
         " the README lists them.",
+        epilog="Outside of the pod: push, status, inject and lint, which need"
+        " config-reload-sidecar[cli].",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
