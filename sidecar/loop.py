@@ -74,8 +74,14 @@ class Loop:
         self._degraded: str | None = None
         self._readable = True
         self._hangup = False
-        self._noticed_first: float | None = None
-        self._noticed_last: float | None = None
+        self._looked_at = -inf
+        """CLOCK_BOOTTIME of the last look that took in all there was, in seconds."""
+
+        self._moved_since: float | None = None
+        """CLOCK_BOOTTIME of the earliest swap that may not have settled, in seconds."""
+
+        self._noticed: float | None = None
+        """When something was last noticed: CLOCK_BOOTTIME, in seconds."""
 
     def run(self, shutdown_timeout: float) -> None:
         """Work until SIGTERM or SIGINT; then let running attempts finish, in seconds.
@@ -160,20 +166,20 @@ class Loop:
         if events.overflowed:
             self._parts.report.watch_error("overflow")
         if events.any:
-            self._notice()
+            self._notice(since=proc.boot_time())
         return events.any
 
-    def _notice(self) -> None:
-        now = proc.boot_time()
-        self._noticed_first = self._noticed_first or now
-        self._noticed_last = now
+    def _notice(self, since: float) -> None:
+        """Let it settle. What no event told of may be as old as the last look."""
+        self._noticed = proc.boot_time()
+        self._moved_since = min(self._moved_since or inf, since)
         self._schedule = self._schedule.noticed(time.monotonic())
 
     def _look(self) -> None:
         """Read the volumes if anything may have happened; take up what is new."""
-        schedule = self._schedule
+        schedule, now = self._schedule, proc.boot_time()
         if self._cover():  # what happened before there was a watch is not known
-            self._notice()
+            self._notice(since=self._looked_at)
             return
         if schedule.settling or time.monotonic() >= schedule.recheck_at:
             look = self._read()
@@ -182,11 +188,12 @@ class Loop:
             self._take_up(look)
             recheck_at = look.recheck_at
         elif self._parts.configuration.moved():
-            self._notice()
+            self._notice(since=self._looked_at)
             return
         else:
             self._review()
             recheck_at = schedule.recheck_at
+        self._looked_at = now
         new_watch = self._cover()
         self._schedule = schedule.looked(
             time.monotonic(),
@@ -194,7 +201,7 @@ class Loop:
             recheck_at=recheck_at,
         )
         if new_watch:
-            self._notice()
+            self._notice(since=now)
 
     def _read(self) -> Look | None:
         """Read all volumes; None if something was written meanwhile: look again.
@@ -204,7 +211,7 @@ class Loop:
         """
         configuration = self._parts.configuration
         readings = configuration.read()
-        now, noticed = proc.boot_time(), self._noticed_last
+        now, noticed = proc.boot_time(), self._noticed
         if self._drain():
             if time.monotonic() < self._schedule.impatient_at:
                 return None
@@ -227,11 +234,11 @@ class Loop:
                 courier.swapped(
                     self._change,
                     configuration.fresh_from,
-                    self._noticed_first or -inf,
+                    self._moved_since or -inf,
                     time.monotonic(),
                 )
         if not configuration.unsettled:
-            self._noticed_first = None
+            self._moved_since = None
 
     def _show(self, look: Look) -> None:
         """Report the volumes as they are now."""

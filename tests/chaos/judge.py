@@ -174,13 +174,39 @@ def _settled_between(
 def _swapped_while_told(
     before: Reading, after: Reading, evidence: Evidence, unused: list[Update]
 ) -> Update | None:
-    """Find a swap that came before the sidecar could take the first for granted."""
+    """Find a swap that came before the sidecar could take the first for granted.
+
+    On a busy machine a target wakes up a while after it was told.
+    """
     held_up = (t for t in evidence.held_up if before.woken < t < after.woken)
     until = max(before.woken + CONFIRMED, before.done, *held_up) + NOTICED
+    told = _told_of(before, evidence)
     for update in unused:
-        if before.woken < update.ended and update.began < min(until, after.woken):
+        if (
+            update.began > told
+            and update.ended > before.woken - NOTICED
+            and update.began < min(until, after.woken)
+        ):
             return update
     return None
+
+
+def _told_of(reading: Reading, evidence: Evidence) -> float:
+    """Return when the update began that a target was told of, not one after it."""
+    number = evidence.number(reading)
+    return max(
+        (
+            update.began
+            for update in evidence.updates
+            if update.number == number
+            and (
+                reading.generation == update.generation
+                if reading.generation
+                else update.ended + GRACE <= reading.woken
+            )
+        ),
+        default=reading.woken,
+    )
 
 
 def _shown(keys: Keys) -> str:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from math import inf
 
 from .incarnation import Choices, Witness
-from .world import Content, Hook, Program, Volume, World
+from .world import TICK, Content, Hook, Program, Volume, World
 
 GRACE = 0.05
 PATIENCE = 120.0
@@ -43,6 +43,8 @@ class Expectation(Witness):
         self._first_touch: float | None = None
         """Since when a volume may show what did not settle."""
 
+        self._started_at = -inf
+        self._first_noticed: float | None = None
         self._noticed = -inf
         self._looks = (-inf, -inf)
         self._watch_doubtful = False
@@ -75,6 +77,8 @@ class Expectation(Witness):
             self._contents, self._bounds = {}, {}
             self._confirmed = {}
         self._generations = {}
+        self._started_at = world.now
+        self._first_noticed = None
         self._noticed = -inf
         self._voided_at = -inf
         self._watch_doubtful = world.watching != "events"
@@ -113,6 +117,8 @@ class Expectation(Witness):
 
     def noticed(self) -> None:
         self._noticed = self._world.now
+        if self._first_noticed is None:
+            self._first_noticed = self._world.now
 
     def settled(self, path: str, generation: str) -> None:
         if self._generations.get(path) != generation:
@@ -124,7 +130,7 @@ class Expectation(Witness):
             v.whole and self._generations.get(v.path) == v.kubelet.generation
             for v in self._world.volumes
         ):
-            self._first_touch = None
+            self._first_touch = self._first_noticed = None
             self._watch_doubtful = self._world.watching != "events"
 
     def _settled(self, volume: Volume, generation: str) -> None:
@@ -159,7 +165,8 @@ class Expectation(Witness):
         assert volume.whole or old, "settled in the middle of an update"
         if first:  # of events before the start only their traces are seen
             quiet = now - volume.swapped[generation] + COARSE
-            assert self._world.stepped or quiet >= debounce, f"{quiet:.3f} s is early"
+            patient = now >= self._started_at + LONGEST_DEBOUNCE or self._world.stepped
+            assert patient or quiet >= debounce, f"{quiet:.3f} s is early"
         elif self._noticed >= volume.touched:
             patient = self._first_touch or -inf
             quiet = now - volume.touched
@@ -190,10 +197,16 @@ class Expectation(Witness):
         if self._watch_doubtful:  # it may have happened at any time since then
             before = self._looks[self._looks[1] < self._world.now]
             touched = min(touched, before)
+        elif self._first_noticed is not None:  # an event does not tell how old it is
+            self.excused.update(
+                program
+                for program in self.programs()
+                if touched <= program.born <= self._first_noticed
+            )
         kept = {who: at for who, at in self._confirmed.items() if at < touched}
         for program in self.programs():
             fresh = by_start and self._started_fresh(program)
-            if fresh and program.born < touched:
+            if fresh and program.born < touched - GRACE - TICK:
                 kept[program] = program.born
         self._confirmed = kept
         self._forgive()

@@ -1,0 +1,97 @@
+"""Histories that the model once found, each for a fault that is mended.
+
+Random ones come upon these again only now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .incarnation import Choices
+from .test_model import Pod
+
+
+@contextmanager
+def pod(choices: Choices, volumes: int = 1) -> Iterator[Pod]:
+    """Give a pod whose one program read what is there; then nothing may be lost."""
+    state = Pod()
+    try:
+        state.begin(
+            choices=choices,
+            volumes=volumes,
+            hooks=0,
+            order="links-after",
+            under_shell=False,
+            content={"a": "1"},
+            beforehand=True,
+        )
+        state.wait(seconds=5.0)
+        yield state
+    finally:
+        state.teardown()
+
+
+def started_in_between(state: Pod, which: int) -> None:
+    """A-B-A before it settles; a program starts when B is there."""
+    state.there_and_back(
+        which=which, content={"a": "2"}, start=True, parent=None, between=0.1, after=0.0
+    )
+
+
+def test_who_started_between_two_polls_is_not_known_to_hold_the_content() -> None:
+    """A poll finds that there was a swap, but not when the first one was."""
+    with pod(Choices()) as state:
+        state.change_watching(watching="limit")
+        state.wait(seconds=5.0)
+        state.wait_until_just_before_it_is_due(before=0.25)
+        started_in_between(state, 0)
+
+
+def test_what_was_read_while_a_volume_had_not_settled_is_not_remembered() -> None:
+    """Back to the content before, a restart would take it for what was confirmed."""
+    with pod(Choices(state=True), volumes=2) as state:
+        state.there_and_back_beside_another(
+            which=0, content={}, other={"a": "2"}, between=50.0, after=0.1
+        )
+        state.kill(after=1.0)
+
+
+def test_a_later_attempt_on_another_does_not_hide_who_was_told_in_doubt() -> None:
+    """One process ignores the signal, so the attempts on it go on and on."""
+    with pod(Choices(select="all"), volumes=2) as state:
+        state.start_program(
+            parent=None,
+            shell=False,
+            handler_after=0.0,
+            ignores=True,
+            delay=0.0,
+            after=1.0,
+        )
+        state.there_and_back_beside_another(
+            which=0, content={}, other={"a": "2"}, between=50.0, after=0.0
+        )
+
+
+def test_a_swap_ends_the_time_of_those_who_restart_by_themselves() -> None:
+    """One that was ended by the reload reads the content, a later one may read B."""
+    with pod(Choices(), volumes=2) as state:
+        state.break_it(which=0, key="a", after=5.0)
+        started_in_between(state, 1)
+
+
+def test_times_of_files_are_not_taken_up_again_after_the_clock_was_set() -> None:
+    """Everybody is told once; a kill before that must not make it nobody."""
+    with pod(Choices(state=True, jitter=2.0)) as state:
+        state.kill(after=0.0)
+        state.update(which=0, content={"a": "2"}, between=0.0, after=5.0)
+        state.step_clock(seconds=3600.0)
+        state.start_again(after=0.3)
+        state.kill(after=0.0)
+
+
+def test_a_poll_does_not_cut_the_debounce_short() -> None:
+    """The sidecar looked at once when a poll came round in the quiet time."""
+    with pod(Choices()) as state:
+        state.wait_until_just_before_it_is_due(before=0.1)
+        state.update(which=0, content={"a": "2"}, between=0.0, after=1.0)
