@@ -168,9 +168,9 @@ class Expectation(Witness):
             patient = now >= self._started_at + LONGEST_DEBOUNCE or self._world.stepped
             assert patient or quiet >= debounce, f"{quiet:.3f} s is early"
         elif self._noticed >= volume.touched:
-            patient = self._first_touch or -inf
+            since = self._first_touch or -inf
             quiet = now - volume.touched
-            assert quiet >= debounce or now >= patient + LONGEST_DEBOUNCE, (
+            assert quiet >= debounce or now >= since + LONGEST_DEBOUNCE, (
                 f"settled {quiet:.3f} s after the last event"
             )
         if not first and self._contents[volume.path] and not volume.shown():
