@@ -81,10 +81,10 @@ class Target(Protocol):
         """Take note of new content; nobody holds it unless started since then."""
         ...
 
-    def swapped(self, fresh_from: float, noticed: float, /, *, in_doubt: bool) -> None:
-        """Take note of a swap that left the content as it was.
+    def swapped(self, fresh_from: float, since: float) -> None:
+        """Take note of swaps that left the content as it was, the first at `since`.
 
-        `in_doubt`: who was told last may have read something else.
+        Who was told or started later may have read something else.
         """
         ...
 
@@ -107,8 +107,8 @@ class Target(Protocol):
         """Take it that these hold the content, of those who are there."""
         ...
 
-    def held(self) -> tuple[str, ...]:
-        """Return who holds the content, for `restored` after a restart."""
+    def held(self, before: float) -> tuple[str, ...]:
+        """Return who held the content before this time, for `restored`."""
         ...
 
     def plan(self, *, quiet: bool) -> Plan:

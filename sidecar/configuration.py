@@ -241,6 +241,11 @@ class Configuration:
         # a change time in the future tells nothing but that the clock was set back
         return min(snapshot.changed - clocks.offset, clocks.boot)
 
+    def doubted(self, now: float) -> None:
+        """Take it that all was swapped in only now: files' times can't be compared."""
+        for path, settled in self._settled.items():
+            self._settled[path] = Settled(settled.snapshot, now)
+
     def state(self) -> dict[str, Known]:
         """Return the settled volumes as they are to be remembered."""
         return {

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
-from . import proc
 from .attempt import Outcome, Steps, Target, Wait
 from .change import Change
 from .errors import ReloadError
@@ -56,9 +55,6 @@ class Courier:
         self._wait = Wait(inf)
         self._next_at = inf
         self._last_reload_at = -inf
-        self._ended_at = -inf
-        """CLOCK_BOOTTIME when the last attempt ended, in seconds."""
-
         self._stale_since: float | None = None
         self._last: tuple[Result | None, ReloadError | None] = (None, None)
         self._attempts = 0
@@ -117,16 +113,14 @@ class Courier:
             self.publish()
 
     def swapped(
-        self, change: Change, fresh_from: float, noticed: float, now: float
+        self, change: Change, fresh_from: float, since: float, now: float
     ) -> None:
-        """Go on after a swap that left the content as it was.
+        """Go on after swaps that left the content as it was, the first at `since`.
 
-        Who was being told meanwhile, or started in between, may have read something
-        else: begin again.
+        Who is being told may have read something else: begin again.
         """
-        in_doubt = self.running or self._ended_at >= noticed
-        self.target.swapped(fresh_from, noticed, in_doubt=in_doubt)
-        if in_doubt or (not self._reload and self.target.plan(quiet=True).begin):
+        self.target.swapped(fresh_from, since)
+        if self.running or (not self._reload and self.target.plan(quiet=True).begin):
             self.changed(change, now)
         else:
             self.publish()
@@ -233,7 +227,6 @@ class Courier:
         elif outcome.rejection:
             self._last = (Result.REJECTED, outcome.rejection)
         retry_in = None
-        self._ended_at = proc.boot_time()
         if outcome.failure or self.target.plan(quiet=False).begin:
             retry = self._retry
             retry_in = retry_wait(

@@ -28,12 +28,16 @@ class Ledger(Generic[H]):
     fresh_from: float = inf
     """Who started at or after this read the current content by itself."""
 
-    held: frozenset[H] = frozenset()
+    held: Mapping[H, float] = field(default_factory=dict)
+    """Since when each holder is known to hold the content."""
+
     rejections: Mapping[H, int] = field(default_factory=dict)
 
-    def holds(self, holder: H, started: float = -inf) -> bool:
-        """Whether a holder is known to hold the current content."""
-        return holder in self.held or started >= self.fresh_from
+    def since(self, holder: H, started: float = -inf) -> float:
+        """Return since when a holder is known to hold the content; inf: it is not."""
+        if holder in self.held:
+            return self.held[holder]
+        return started + GRACE if started >= self.fresh_from else inf
 
     def tells(self, holder: H, limit: int) -> bool:
         """Whether a holder that does not hold the content may be told (again)."""
@@ -43,30 +47,24 @@ class Ledger(Generic[H]):
         """Begin new content: nobody is known to hold it."""
         return Ledger(fresh_from)
 
-    def swapped(
-        self, fresh_from: float, noticed: float, alive: Iterable[tuple[H, float]]
-    ) -> Ledger[H]:
-        """Go on with the same content after a swap, first noticed at `noticed`.
+    def swapped(self, fresh_from: float, since: float) -> Ledger[H]:
+        """Go on with the same content after swaps, the first of them at `since`.
 
-        Whoever held it still does; a process that started in between, or so shortly
-        before that it may have been in between, is not among them.
+        Whoever held it before still does. Who was told or started later may have read
+        what was there in between.
         """
-        held = frozenset(
-            holder
-            for holder, started in alive
-            if holder in self.held or self.fresh_from <= started < noticed - GRACE
-        )
+        held = {holder: at for holder, at in self.held.items() if at < since}
         return replace(self, fresh_from=fresh_from, held=held)
 
     def voided(self, now: float) -> Ledger[H]:
         """Take back everything: everybody there is now gets told."""
         return Ledger(now + GRACE)
 
-    def confirmed(self, holders: Iterable[H]) -> Ledger[H]:
-        """Note who was told and agreed."""
-        holders = frozenset(holders)
-        rejections = {h: n for h, n in self.rejections.items() if h not in holders}
-        return replace(self, held=self.held | holders, rejections=rejections)
+    def confirmed(self, holders: Iterable[H], since: float) -> Ledger[H]:
+        """Note who holds the content; who is known to hold it longer still does."""
+        held = {**dict.fromkeys(holders, since), **self.held}
+        rejections = {h: n for h, n in self.rejections.items() if h not in held}
+        return replace(self, held=held, rejections=rejections)
 
     def rejected(self, holders: Iterable[H]) -> Ledger[H]:
         """Note who was told and did not take it."""
@@ -80,7 +78,7 @@ class Ledger(Generic[H]):
         known = frozenset(holders)
         return replace(
             self,
-            held=self.held & known,
+            held={h: at for h, at in self.held.items() if h in known},
             rejections={h: n for h, n in self.rejections.items() if h in known},
         )
 

@@ -234,7 +234,7 @@ class Loop:
                 courier.swapped(
                     self._change,
                     configuration.fresh_from,
-                    self._moved_since or -inf,
+                    self._moved_since or self._looked_at,
                     time.monotonic(),
                 )
         if not configuration.unsettled:
@@ -291,13 +291,15 @@ class Loop:
 
     def _catch_up(self) -> None:
         """Decide at the start who holds the content that is there."""
-        parts = self._parts
+        parts, now = self._parts, proc.boot_time()
         memory, configuration = parts.memory, parts.configuration
+        if memory.clock_moved:
+            configuration.doubted(now)
         for target in (courier.target for courier in parts.couriers):
             if self._retry.catch_up == "never":
                 target.assumed()
             elif self._retry.catch_up == "always" or memory.clock_moved:
-                target.voided(proc.boot_time())
+                target.voided(now)
             elif memory.before is None:
                 target.mounted_before(parts.sandbox_started, configuration.swapped)
             else:
@@ -307,7 +309,8 @@ class Loop:
         parts = self._parts
         if self._change:
             targets = [courier.target for courier in parts.couriers]
-            parts.memory.keep(parts.configuration, targets)
+            before = inf if self._moved_since is None else self._moved_since
+            parts.memory.keep(parts.configuration, targets, before)
 
     def _tell_all(self, change: Change) -> None:
         """SIGHUP to us: tell everybody, fresh or not."""

@@ -43,13 +43,17 @@ class Memory:
         now = {path: known.digest for path, known in configuration.state().items()}
         return self.before.held.get(name, ()) if digests == now else ()
 
-    def keep(self, configuration: Configuration, targets: Sequence[Target]) -> None:
-        """Save what is true now, if that is news."""
+    def keep(
+        self, configuration: Configuration, targets: Sequence[Target], before: float
+    ) -> None:
+        """Save what is true now, if that is news: of who held the content `before`.
+
+        While something has not settled, who is told may read more than is settled.
+        """
         if self._directory is None:
             return
-        current = State(
-            configuration.state(), {target.name: target.held() for target in targets}
-        )
+        held = {target.name: target.held(before) for target in targets}
+        current = State(configuration.state(), held)
         if current == self._saved:
             return
         self._saved = current

@@ -12,7 +12,7 @@ from . import proc, processes
 from .attempt import Outcome, Plan, Steps, Wait
 from .change import Change
 from .errors import ReloadError
-from .freshness import Ledger
+from .freshness import GRACE, Ledger
 from .processes import Found, Match, ProcessId
 from .schedule import REJECTIONS
 from .settings import TERMINATING, ProcessSettings, signal_name
@@ -72,7 +72,6 @@ class ProcessTarget:
         self._notes = notes
         self._ledger: Ledger[ProcessId] = Ledger()
         self._found = Found(())
-        self._told: frozenset[ProcessId] = frozenset()
         self._restarts_from = inf
         """CLOCK_BOOTTIME of the signal that somebody ended of, in seconds."""
 
@@ -83,16 +82,12 @@ class ProcessTarget:
         self._ledger = self._ledger.settled(fresh_from)
         self._restarts_from = inf
 
-    def swapped(self, fresh_from: float, noticed: float, /, *, in_doubt: bool) -> None:
+    def swapped(self, fresh_from: float, since: float) -> None:
         """Establish who held the content before the swap; they still do."""
         self._look()
-        told = self._told if in_doubt else frozenset()
-        alive = [
-            (match.id, match.started)
-            for match in self._found.matches
-            if match.id not in told
-        ]
-        self._ledger = self._ledger.swapped(fresh_from, noticed, alive)
+        self._establish()
+        self._ledger = self._ledger.swapped(fresh_from, since)
+        self._restarts_from = inf
 
     def voided(self, now: float) -> None:
         """Forget what is established: everybody gets told."""
@@ -102,7 +97,9 @@ class ProcessTarget:
     def assumed(self) -> None:
         """Take it that everybody there is now holds the content."""
         self._look()
-        self._ledger = self._ledger.confirmed(match.id for match in self._found.matches)
+        self._ledger = self._ledger.confirmed(
+            (match.id for match in self._found.matches), -inf
+        )
 
     def mounted_before(self, started: float | None, swapped: float) -> None:
         """Nothing: a process's own start tells more."""
@@ -110,23 +107,24 @@ class ProcessTarget:
     def restored(self, held: Sequence[str]) -> None:
         """Take it that these processes hold the content."""
         self._look()
+        matches = self._found.matches
         self._ledger = self._ledger.confirmed(
-            match.id for match in self._found.matches if _name(match.id) in held
+            (match.id for match in matches if _name(match.id) in held), -inf
         )
 
-    def held(self) -> tuple[str, ...]:
-        """Return PID and start time of every process that holds the content."""
+    def held(self, before: float) -> tuple[str, ...]:
+        """Return PID and start time of every process that held the content then."""
         return tuple(
-            _name(match.id) for match in self._found.matches if self._holds(match)
+            _name(match.id)
+            for match in self._found.matches
+            if self._since(match) < before
         )
 
     def plan(self, *, quiet: bool) -> Plan:
         """Find the processes and pick those that are stale and may be told."""
         self._look()
         if quiet:
-            self._ledger = self._ledger.confirmed(
-                match.id for match in self._found.matches if self._holds(match)
-            )
+            self._establish()
         stale = [match for match in self._found.matches if not self._holds(match)]
         todo = [match for match in stale if self._ledger.tells(match.id, self._limit)]
         return Plan(
@@ -162,14 +160,25 @@ class ProcessTarget:
         )
 
     def _holds(self, match: Match) -> bool:
-        """Whether a process holds the content, told or by its start.
+        """Whether a process holds the content, told or by its start."""
+        return self._since(match) < inf
+
+    def _since(self, match: Match) -> float:
+        """Return since when a process is known to hold the content; inf: it is not.
 
         A program that its own supervisor started again after a signal ended it reads
         the content by itself, although its chain of parents is old. Were it told, it
         would end again, for ever.
         """
-        restarted = match.root and match.own_start >= self._restarts_from
-        return restarted or self._ledger.holds(match.id, match.started)
+        if match.root and match.own_start >= self._restarts_from:
+            return match.own_start + GRACE
+        return self._ledger.since(match.id, match.started)
+
+    def _establish(self) -> None:
+        """Remember who holds the content now, whatever becomes of their parents."""
+        for match in self._found.matches:
+            if self._holds(match):
+                self._ledger = self._ledger.confirmed([match.id], self._since(match))
 
     def _look(self) -> None:
         try:
@@ -187,7 +196,6 @@ class ProcessTarget:
         before = None
         if self._verification:
             before = yield from self._verification.before(change.number, number)
-        self._told = frozenset(match.id for match in todo)
         # a start time is rounded down to a tick
         signalled = proc.boot_time() - 1 / proc.TICKS_PER_SECOND
         with ExitStack() as stack:
@@ -205,7 +213,7 @@ class ProcessTarget:
                     rejected |= dict.fromkeys(agreed, doubt)
                     agreed = []
             self._ledger = self._ledger.confirmed(
-                handle.process.id for handle in agreed
+                (handle.process.id for handle in agreed), proc.boot_time()
             ).rejected(handle.process.id for handle in rejected)
             self._look()
             return Outcome(failure, next(iter(rejected.values()), None))

@@ -6,8 +6,10 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
+from math import inf
 from typing import Protocol
 
+from . import proc
 from .attempt import Outcome, Plan, Steps, answered
 from .change import Change
 from .errors import ReloadError
@@ -52,10 +54,9 @@ class WebhookTarget:
         """Take note of new content; when something started says nothing of a URL."""
         self._ledger = self._ledger.settled(fresh_from)
 
-    def swapped(self, fresh_from: float, _noticed: float, /, *, in_doubt: bool) -> None:
+    def swapped(self, fresh_from: float, since: float) -> None:
         """What was confirmed before still is."""
-        if in_doubt:
-            self._ledger = self._ledger.settled(fresh_from)
+        self._ledger = self._ledger.swapped(fresh_from, since)
 
     def voided(self, now: float) -> None:
         """Forget what was confirmed."""
@@ -63,7 +64,7 @@ class WebhookTarget:
 
     def assumed(self) -> None:
         """Take it that the URL was told the content."""
-        self._ledger = self._ledger.confirmed([self._settings.url])
+        self._confirmed(-inf)
 
     def mounted_before(self, started: float | None, swapped: float) -> None:
         """Take it that the program read at its start what was mounted before it."""
@@ -75,17 +76,24 @@ class WebhookTarget:
         if self._hash in held:
             self.assumed()
 
-    def held(self) -> tuple[str, ...]:
+    def held(self, before: float) -> tuple[str, ...]:
         """Return a hash of the URL, which may hold credentials, if it is fresh."""
-        return (self._hash,) if self._fresh else ()
+        return (self._hash,) if self._since < before else ()
 
     @property
     def _hash(self) -> str:
         return hashlib.sha256(os.fsencode(self._settings.url)).hexdigest()
 
     @property
+    def _since(self) -> float:
+        return self._ledger.since(self._settings.url)
+
+    @property
     def _fresh(self) -> bool:
-        return self._ledger.holds(self._settings.url)
+        return self._since < inf
+
+    def _confirmed(self, since: float) -> None:
+        self._ledger = self._ledger.confirmed([self._settings.url], since)
 
     def plan(self, *, quiet: bool) -> Plan:  # noqa: ARG002  # no start tells of a URL
         """Tell it unless it confirmed the content, or rejected it too often."""
@@ -125,7 +133,7 @@ class WebhookTarget:
             if doubt:
                 self._ledger = self._ledger.rejected([self._settings.url])
                 return Outcome(rejection=doubt)
-        self._ledger = self._ledger.confirmed([self._settings.url])
+        self._confirmed(proc.boot_time())
         return Outcome()
 
     def _body(self, change: Change) -> tuple[bytes | None, str | None]:

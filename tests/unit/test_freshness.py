@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from sidecar.freshness import COARSE_GRACE, GRACE, Ledger, fresh_from
 
 SWAP = 100.0
@@ -15,17 +17,17 @@ def settled() -> Ledger[str]:
 
 def test_a_process_older_than_the_swap_is_stale() -> None:
     """It read the content before it."""
-    assert not settled().holds("app", SWAP - 1)
+    assert inf == settled().since("app", SWAP - 1)
 
 
 def test_a_process_that_started_after_the_swap_is_fresh() -> None:
     """It read the new content by itself; telling it is noise."""
-    assert settled().holds("app", SWAP + GRACE)
+    assert SWAP + 2 * GRACE == settled().since("app", SWAP + GRACE)
 
 
 def test_a_start_too_close_to_the_swap_proves_nothing() -> None:
     """A start time is a 10 ms tick and a ctime is up to 10 ms old."""
-    assert not settled().holds("app", SWAP + GRACE - 0.01)
+    assert inf == settled().since("app", SWAP + GRACE - 0.01)
 
 
 def test_whole_seconds_need_a_whole_second() -> None:
@@ -35,49 +37,69 @@ def test_whole_seconds_need_a_whole_second() -> None:
 
 def test_who_confirmed_holds_it() -> None:
     """However old the process is."""
-    assert settled().confirmed(["app"]).holds("app", 1.0)
+    assert SWAP + 2 == settled().confirmed(["app"], SWAP + 2).since("app", 1.0)
 
 
 def test_new_content_voids_what_was_established() -> None:
     """Nobody holds what nobody was told."""
-    later = settled().confirmed(["app"]).settled(SWAP + 50)
+    later = settled().confirmed(["app"], SWAP + 2).settled(SWAP + 50)
 
-    assert not later.holds("app", SWAP + 1)
+    assert inf == later.since("app", SWAP + 1)
 
 
 def test_a_swap_of_equal_content_makes_nobody_stale() -> None:
-    """Who was told and who started after the swap before go on holding it."""
-    later = (
-        settled()
-        .confirmed(["told"])
-        .swapped(SWAP + 10, SWAP + 9, [("told", 1.0), ("started", SWAP + 5)])
-    )
+    """Who held the content before the first swap goes on holding it."""
+    ledger = settled().confirmed(["told"], SWAP + 2).confirmed(["started"], SWAP + 5)
+    later = ledger.swapped(SWAP + 10, since=SWAP + 9)
 
-    assert later.holds("told", 1.0)
-    assert later.holds("started", SWAP + 5)
+    assert SWAP + 2 == later.since("told", 1.0)
+    assert SWAP + 5 == later.since("started", SWAP + 5)
+
+
+def test_who_was_told_during_a_b_a_is_told_again() -> None:
+    """He may have read B, between the first event and the last."""
+    ledger = settled().confirmed(["told"], SWAP + 6)
+    later = ledger.swapped(SWAP + 10, since=SWAP + 5)
+
+    assert inf == later.since("told", 1.0)
 
 
 def test_a_process_that_started_during_a_b_a_is_told() -> None:
     """It may have read B, between the first event and the last."""
-    later = settled().swapped(SWAP + 10, SWAP + 5, [("between", SWAP + 7)])
+    later = settled().swapped(SWAP + 10, since=SWAP + 5)
 
-    assert not later.holds("between", SWAP + 7)
+    assert inf == later.since("between", SWAP + 7)
+
+
+def test_a_start_just_before_a_swap_proves_nothing() -> None:
+    """By the time it has read the files the swap may be over."""
+    ledger = settled()
+    started = SWAP + 5
+    ledger = ledger.confirmed(["app"], ledger.since("app", started))
+
+    assert inf == ledger.swapped(SWAP + 9, started + GRACE / 2).since("app", started)
+    assert inf > ledger.swapped(SWAP + 9, started + 2 * GRACE).since("app", started)
+
+
+def test_who_is_confirmed_again_holds_it_for_as_long_as_before() -> None:
+    """A look that finds him fresh is not when he became so."""
+    ledger = settled().confirmed(["app"], SWAP + 2).confirmed(["app"], SWAP + 8)
+
+    assert SWAP + 2 == ledger.since("app")
 
 
 def test_a_stale_process_stays_stale_when_equal_content_is_swapped_in() -> None:
     """A swap tells nobody anything."""
-    later = settled().swapped(SWAP + 10, SWAP + 9, [("old", 1.0)])
-
-    assert not later.holds("old", 1.0)
+    assert inf == settled().swapped(SWAP + 10, since=SWAP + 9).since("old", 1.0)
 
 
 def test_telling_everybody_spares_only_who_comes_later() -> None:
     """SIGHUP to the sidecar tells the fresh ones too."""
-    voided = settled().confirmed(["told"]).voided(200.0)
+    voided = settled().confirmed(["told"], SWAP + 2).voided(200.0)
 
-    assert not voided.holds("told", 1.0)
-    assert not voided.holds("started", 150.0)
-    assert voided.holds("later", 200.0 + GRACE)
+    assert inf == voided.since("told", 1.0)
+    assert inf == voided.since("started", 150.0)
+    assert inf > voided.since("later", 200.0 + GRACE)
 
 
 def test_a_rejection_is_told_again_only_so_often() -> None:
@@ -95,6 +117,6 @@ def test_a_rejection_is_told_again_only_so_often() -> None:
 
 def test_the_dead_are_forgotten() -> None:
     """A crash loop must not grow the memory."""
-    ledger = settled().confirmed(["a", "b"]).rejected(["c"]).alive(["a"])
+    ledger = settled().confirmed(["a", "b"], 101.0).rejected(["c"]).alive(["a"])
 
-    assert Ledger(SWAP + GRACE, frozenset({"a"}), {}) == ledger
+    assert Ledger(SWAP + GRACE, {"a": 101.0}, {}) == ledger
