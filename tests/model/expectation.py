@@ -64,11 +64,12 @@ class Expectation(Witness):
 
     # What happens in the world.
 
-    def started(self, *, remembers: bool) -> None:
-        """A sidecar starts, with the state of the one before it or without."""
+    def started(self, saved_offset: float | None) -> None:
+        """A sidecar starts, with the state of the one before it or without (None)."""
         world = self._world
         catch_up = self._choices.catch_up
-        doubts = remembers and world.stepped and catch_up != "never"
+        remembers = saved_offset is not None
+        doubts = saved_offset not in (None, world.offset) and catch_up != "never"
         self._void_at_start = catch_up == "always" or doubts
         self._remembered = {}
         if remembers and not self._void_at_start:
@@ -85,8 +86,14 @@ class Expectation(Witness):
         self._forgive()
 
     def ended(self) -> None:
-        """The sidecar ended, and forgot what it was asked for."""
+        """The sidecar ended, and forgot what it was asked for.
+
+        Who was told after an event that did not settle may have read more than what
+        settled before; that is not remembered.
+        """
         self.owed = set()
+        noticed = inf if self._first_noticed is None else self._first_noticed
+        self._confirmed = {w: at for w, at in self._confirmed.items() if at < noticed}
 
     def _forgive(self) -> None:
         """Let everybody who is not known to hold the content be told from anew."""

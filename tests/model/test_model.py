@@ -8,6 +8,7 @@ contract allows.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -451,17 +452,20 @@ class Pod(RuleBasedStateMachine):
     # What the rules share.
 
     def start_sidecar(self) -> None:
-        remembers = self.state is not None and self._has_state(self.state)
-        self.expectation.started(remembers=remembers)
+        self.expectation.started(self._saved_offset())
         self.sidecar = Incarnation(
             self.world, self.expectation, self.choices, self.state, self.patch
         )
         self.world.observer = self.sidecar
 
-    @staticmethod
-    def _has_state(state: Path) -> bool:
-        file = state / "state.json"
-        return file.exists() and file.read_text().endswith("}}")
+    def _saved_offset(self) -> float | None:
+        """Return the clocks' offset when a state was saved; None: there is none."""
+        if self.state is None:
+            return None
+        try:
+            return float(json.loads((self.state / "state.json").read_text())["offset"])
+        except (FileNotFoundError, ValueError):
+            return None
 
     def _end_sidecar(self) -> None:
         assert self.sidecar
