@@ -40,6 +40,9 @@ class Expectation(Witness):
 
         self._voided_at = -inf
         self._void_at_start = False
+        self._stepped = False
+        """Whether the clock was set since the state was saved."""
+
         self._first_touch: float | None = None
         """Since when a volume may show what did not settle."""
 
@@ -69,7 +72,8 @@ class Expectation(Witness):
         world = self._world
         catch_up = self._choices.catch_up
         remembers = saved_offset is not None
-        doubts = saved_offset not in (None, world.offset) and catch_up != "never"
+        self._stepped = saved_offset not in (None, world.offset)
+        doubts = self._stepped and catch_up != "never"
         self._void_at_start = catch_up == "always" or doubts
         self._remembered = {}
         if remembers and not self._void_at_start:
@@ -222,6 +226,8 @@ class Expectation(Witness):
         """Take note of what a start implies, by `CATCH_UP` and the files' times."""
         world = self._world
         everybody: list[Who] = [*self.programs(), *world.hooks]
+        if self._stepped:  # then the files' times say nothing
+            self._bounds[volume.path] = world.now
         if self._void_at_start:
             self._voided_at = world.now
             if self._choices.catch_up == "always":
