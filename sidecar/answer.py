@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
-from .errors import ReloadError
+from .errors import ReloadError, StatusError
 from .exchange import Exchange, Response
 from .settings import redacted
 
@@ -25,8 +25,8 @@ def judge(
     """Return what the answer means; at most `read_limit` bytes of it become text."""
     status = response.status_code
     if not any(status in codes for codes in expected):
-        return ReloadError(
-            "status",
+        return StatusError(
+            status,
             f"{exchange.where}: answered {status}, expected {_codes(expected)}",
             _hint(response),
         )

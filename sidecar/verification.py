@@ -45,6 +45,11 @@ class Verification:
         self._requester = requester
         self._baseline = baseline
 
+    @property
+    def proves(self) -> bool:
+        """Whether agreeing shows that something was taken, and not only good health."""
+        return self._settings.changes is not None
+
     def before(self, change: int, number: int) -> Generator[Wait, None, Values | None]:
         """Return the value that must change; None if there is none (or none is asked).
 
