@@ -319,7 +319,7 @@ def test_slow_clients_that_come_again_keep_no_probe_out(request_: bytes) -> None
         while not over.is_set():
             with closing(connect(port)) as connection, suppress(OSError):
                 connection.sendall(request_)
-                over.wait(0.2)
+                over.wait(1)
 
     with patient() as endpoints:
         clients = [
