@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
-from .errors import ReloadError
+from .connection import LOCATION
+from .errors import ReloadError, StatusError
 from .exchange import Exchange, Response
 from .settings import redacted
 
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     import httpx
 
 _DRAIN_LIMIT: Final = 64 * 1024
+_ENCODINGS: Final = frozenset(
+    {"utf-8", "utf-16", "utf-16-le", "utf-16-be", "iso8859-1", "iso8859-15", "cp1252"}
+)
+"""By the names that Python gives them. The server may name others, of which some take
+long to decode: megabytes of `punycode` are minutes."""
 
 
 def judge(
@@ -25,8 +32,8 @@ def judge(
     """Return what the answer means; at most `read_limit` bytes of it become text."""
     status = response.status_code
     if not any(status in codes for codes in expected):
-        return ReloadError(
-            "status",
+        return StatusError(
+            status,
             f"{exchange.where}: answered {status}, expected {_codes(expected)}",
             _hint(response),
         )
@@ -42,8 +49,17 @@ def judge(
             "take Accept-Encoding out of the headers, or make the server heed it",
         )
     content = _read(exchange, response, read_limit)
-    text = content[:read_limit].decode("utf-8", errors="replace")
+    text = content[:read_limit].decode(_encoding(response), errors="replace")
     return Response(status, text, truncated=len(content) > read_limit)
+
+
+def _encoding(response: httpx.Response) -> str:
+    """Return what the answer says that it is written in, if that is a usual one."""
+    try:
+        named = codecs.lookup(response.charset_encoding or "utf-8").name
+    except (LookupError, ValueError):
+        named = "utf-8"
+    return named if named in _ENCODINGS else "utf-8"
 
 
 def drain(exchange: Exchange, response: httpx.Response) -> None:
@@ -85,7 +101,7 @@ _HINTS: Final = {
 
 
 def _hint(response: httpx.Response) -> str:
-    if response.has_redirect_location:
+    if response.is_redirect and LOCATION in response.extensions:
         return (
             "redirects are not followed, and this one points to "
             f"{_target(response)}: put the right URL into the setting"
@@ -99,7 +115,7 @@ def _hint(response: httpx.Response) -> str:
 
 def _target(response: httpx.Response) -> str:
     try:
-        location = urljoin(str(response.url), response.headers["location"])
+        location = urljoin(str(response.url), response.extensions[LOCATION])
     except ValueError:
         return "something that is no URL"
     shown = redacted(location)[:200]

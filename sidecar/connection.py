@@ -23,6 +23,9 @@ _KEEP_SECONDS: Final = 30.0
 """A connection idle for longer may be forgotten by something on the way (a NAT, a load
 balancer); a request on it would hang instead of failing."""
 
+LOCATION: Final = "location"
+"""The extension of a response that has its `Location`, if it has one."""
+
 # httpcore gives a mapping of its own for each event.
 Trace = Callable[[str, Mapping[str, Any]], None]
 
@@ -69,6 +72,17 @@ class Connection:
         self._client.close()
 
 
+def _set_location_aside(response: httpx.Response) -> None:
+    """Take it out of the headers: httpx parses it, though we follow none.
+
+    It would prepare the next request (`_send_handling_redirects`), and one that is no
+    URL would make a failure of an answer that is there.
+    """
+    location = response.headers.pop("location", None)
+    if location is not None:
+        response.extensions[LOCATION] = location
+
+
 def _client(
     destination: Destination, context: ssl.SSLContext, timeout: float
 ) -> httpx.Client:
@@ -101,6 +115,7 @@ def _client(
             limits=limits,
             timeout=timeout,
             follow_redirects=False,
+            event_hooks={"response": [_set_location_aside]},
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise ReloadError(

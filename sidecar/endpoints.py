@@ -2,9 +2,10 @@
 
 Whoever can reach the port can call them, so nobody there can hold anything up: each
 connection has one request, a bounded head, a deadline for all of it, and one of a
-small number of threads. `Connection: close` goes with every answer; a kept connection
-would occupy one of the threads between two scrapes, and the kubelet makes a new one
-for each probe anyway.
+small number of threads. When all are taken, the client that lets us wait the longest
+loses its thread, so slow ones never keep a probe out. `Connection: close` goes with
+every answer; a kept connection would occupy one of the threads between two scrapes, and
+the kubelet makes a new one for each probe anyway.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -33,6 +34,7 @@ from .status import Status
 _CONNECTIONS: Final = 32
 _HEAD_BYTES: Final = 16 * 1024
 _ANSWER_SECONDS: Final = 5.0
+_SHED_SECONDS: Final = 1.0
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 256 * 1024
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -135,7 +137,9 @@ class Endpoints:
         head_timeout: float = 5.0,
     ) -> None:
         views = Views(status=status, healthy=healthy, ready=ready, metrics=metrics)
-        self._server = _bound(listen, partial(_Exchange, views, head_timeout))
+        clients = _Clients()
+        exchange = partial(_Exchange, views, clients, head_timeout)
+        self._server = _bound(listen, exchange, clients)
         # No wake-up while nobody asks: `stop` ends the wait by itself.
         self._thread = threading.Thread(
             target=self._server.serve_forever,
@@ -163,10 +167,12 @@ class Endpoints:
         self._thread.join()
 
 
-def _bound(listen: tuple[str, int], exchange: partial[_Exchange]) -> _Server:
+def _bound(
+    listen: tuple[str, int], exchange: partial[_Exchange], clients: _Clients
+) -> _Server:
     host, port = listen
     try:
-        return _Server(_family(host, port), (host, port), exchange)
+        return _Server(_family(host, port), (host, port), exchange, clients)
     except OSError as error:
         raise SettingsError([_unavailable(host, port, error)]) from error
     except UnicodeError as error:  # the idna codec of socket.getaddrinfo
@@ -203,6 +209,39 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+class _Clients:
+    """The connections on which we wait for the client, the longest wait first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[socket.socket, bytes] = {}
+
+    @contextmanager
+    def waiting(self, connection: socket.socket, word: bytes = b"") -> Iterator[None]:
+        """Wait for a client in this block; `word` is for him if he loses his place."""
+        with self._lock:
+            self._waiting[connection] = word
+        try:
+            yield
+        finally:
+            # under the lock, so that none is shed when its number is another file's
+            with self._lock:
+                self._waiting.pop(connection, None)
+
+    def shed(self) -> bool:
+        """End the longest wait; say whether there was one."""
+        with self._lock:
+            connection = next(iter(self._waiting), None)
+            if connection is None:
+                return False
+            word = self._waiting.pop(connection)
+            with suppress(OSError):  # the client was faster
+                if word:
+                    connection.send(word)
+                connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+
 class _Server(socketserver.TCPServer):
     """Accepts connections on one thread and answers each on its own, up to a limit."""
 
@@ -215,8 +254,10 @@ class _Server(socketserver.TCPServer):
         family: socket.AddressFamily,
         address: tuple[str, int],
         exchange: partial[_Exchange],
+        clients: _Clients,
     ) -> None:
         self.address_family = family
+        self._clients = clients
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
         self._stopping = threading.Event()
         super().__init__(address, exchange)
@@ -252,7 +293,7 @@ class _Server(socketserver.TCPServer):
         """Hand a connection to a thread of its own, or turn it away."""
         if not isinstance(request, socket.socket):
             raise TypeError(request)
-        if not self._free.acquire(blocking=False):
+        if not self._thread_is_free():
             self._turn_away(request)
             return
         exchange = threading.Thread(
@@ -266,6 +307,16 @@ class _Server(socketserver.TCPServer):
         except RuntimeError:  # the pod's limit of threads
             self._free.release()
             self._turn_away(request)
+
+    def _thread_is_free(self) -> bool:
+        """Take one of the threads, if need be from the slowest client.
+
+        The others are at work for somebody, and done in a moment.
+        """
+        if self._free.acquire(blocking=False):
+            return True
+        self._clients.shed()
+        return self._free.acquire(timeout=_SHED_SECONDS)
 
     def _turn_away(self, connection: socket.socket) -> None:
         """Refuse without a thread and without a wait.
@@ -305,24 +356,28 @@ class _Exchange(BaseHTTPRequestHandler):
     def __init__(
         self,
         views: Views,
+        clients: _Clients,
         head_timeout: float,
         connection: socket.socket,
         client: object,
         server: socketserver.BaseServer,
     ) -> None:
         self._views = views
+        self._clients = clients
         self._head_timeout = head_timeout
         # which does all of the work
         super().__init__(connection, client, server)
 
     def handle(self) -> None:
         """Read the head, answer it, and let the answer arrive."""
-        head = self._head()
+        with self._clients.waiting(self.connection, _TURNED_AWAY):
+            head = self._head()
         if isinstance(head, HTTPStatus):
             self.send_error(head)
         elif head is not None:
             self._respond(head)
-        self._linger()
+        with self._clients.waiting(self.connection):
+            self._linger()
 
     def _head(self) -> bytes | HTTPStatus | None:
         """Read up to the empty line; or say why not; None where the client left.
@@ -387,9 +442,10 @@ class _Exchange(BaseHTTPRequestHandler):
             self.send_header(name, value)
         # for all of what one call sends, since Python 3.5
         self.connection.settimeout(_ANSWER_SECONDS)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
+        with self._clients.waiting(self.connection):
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
 
     def _linger(self) -> None:
         """Read on for a moment after the answer, and throw it away.

@@ -67,6 +67,14 @@ class ReloadError(SidecarError):
         self.hint = hint
 
 
+class StatusError(ReloadError):
+    """The answer's status is not an expected one; what it means, its reader decides."""
+
+    def __init__(self, status: int, detail: str, hint: str | None = None) -> None:
+        super().__init__("status", detail, hint)
+        self.status = status
+
+
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "not_found": "No process matches the selectors, or not every name was found.",

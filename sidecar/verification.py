@@ -45,6 +45,11 @@ class Verification:
         self._requester = requester
         self._baseline = baseline
 
+    @property
+    def proves(self) -> bool:
+        """Whether agreeing shows that something was taken, and not only good health."""
+        return self._settings.changes is not None
+
     def before(self, change: int, number: int) -> Generator[Wait, None, Values | None]:
         """Return the value that must change; None if there is none (or none is asked).
 
@@ -100,17 +105,23 @@ def judge(
         return answer.detail
     text = answer.text or ""
     if settings.body and not settings.body.search(text):
-        return "VERIFY_BODY is not found in the answer"
+        return f"VERIFY_BODY is not found in {_extent(answer)}"
     if settings.changes is None:
         return None
     if before is None:
         return "VERIFY_CHANGES found no value before the targets were told"
     values = _values(settings.changes, text)
     if values is None:
-        return "VERIFY_CHANGES is not found in the answer"
+        return f"VERIFY_CHANGES is not found in {_extent(answer)}"
     if values == before:
         return "the value of VERIFY_CHANGES is what it was before"
     return None
+
+
+def _extent(answer: Response) -> str:
+    if not answer.truncated:
+        return "the answer"
+    return f"the first {len(answer.text or '')} characters of an answer that goes on"
 
 
 def _values(pattern: re.Pattern[str], text: str | None) -> Values | None:

@@ -7,18 +7,21 @@ import os
 import time
 from collections.abc import Sequence
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from . import proc
 from .attempt import Outcome, Plan, Steps, answered
 from .change import Change
-from .errors import ReloadError
+from .errors import ReloadError, StatusError
 from .freshness import Ledger
 from .request import Requester
 from .schedule import REJECTIONS
 from .settings import RequestSettings, redacted
 from .status import State, TargetStatus
 from .verification import Verification
+
+_UNTOLD = frozenset({401, 403, 404, 405, 407, 408, 425, 429, 502, 503, 504})
+"""Statuses of whoever kept the request from the program, or could not take it now."""
 
 
 class Notes(Protocol):
@@ -27,7 +30,7 @@ class Notes(Protocol):
     def webhook_called(
         self, *, target: str, url: str, status: int, seconds: float
     ) -> None:
-        """Note that a webhook answered as expected."""
+        """Note that a webhook was told and answered."""
         ...
 
 
@@ -120,7 +123,7 @@ class WebhookTarget:
             answer = yield from answered(exchange)
         finally:
             exchange.abandon()
-        if isinstance(answer, ReloadError):
+        if isinstance(answer, ReloadError) and not self._refused(answer):
             return Outcome(failure=answer)
         self._notes.webhook_called(
             target=self.name,
@@ -128,13 +131,28 @@ class WebhookTarget:
             status=answer.status,
             seconds=time.monotonic() - began,
         )
+        refusal = answer if isinstance(answer, StatusError) else None
         if self._verification:
             doubt = yield from self._verification.agreed(before)
             if doubt:
                 self._ledger = self._ledger.rejected([self._settings.url])
-                return Outcome(rejection=doubt)
+                return Outcome(rejection=_both(refusal, doubt))
+            if refusal and not self._verification.proves:
+                return Outcome(failure=refusal)
         self._confirmed(proc.boot_time())
         return Outcome()
+
+    def _refused(self, answer: ReloadError) -> TypeGuard[StatusError]:
+        """Whether the program was told and said no, so that it is worth to ask it.
+
+        Prometheus answers 500 to a configuration that is broken, and will for ever.
+        """
+        return (
+            self._verification is not None
+            and isinstance(answer, StatusError)
+            and answer.status >= 400
+            and answer.status not in _UNTOLD
+        )
 
     def _body(self, change: Change) -> tuple[bytes | None, str | None]:
         if self._settings.body == "json":
@@ -142,3 +160,9 @@ class WebhookTarget:
         if self._settings.body:
             return self._settings.body.encode(), "text/plain; charset=utf-8"
         return None, None
+
+
+def _both(refusal: StatusError | None, error: ReloadError) -> ReloadError:
+    if refusal is None:
+        return error
+    return ReloadError(error.reason, f"{refusal.detail}; {error.detail}", error.hint)

@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -270,31 +270,70 @@ def test_a_dripping_client_does_not_get_more_time(port: int) -> None:
     assert time.monotonic() - began < 10 * HEAD_TIMEOUT
 
 
-def test_two_hundred_connections_at_once_are_answered_or_turned_away() -> None:
-    """32 are served, the rest is told at once, and nobody is left without a word."""
-    patient = Endpoints(
+def patient() -> Endpoints:
+    """Return endpoints that would wait a minute for a request."""
+    return Endpoints(
         ("127.0.0.1", 0),
         status=lambda: STATUS,
         healthy=lambda: None,
         ready=lambda: None,
-        metrics=lambda _: (b"", ""),
+        metrics=lambda _: (b"x" * 20_000_000, ""),
         head_timeout=60,
     )
-    with patient as endpoints, ExitStack() as stack:
+
+
+def test_of_two_hundred_connections_at_once_the_slowest_are_turned_away() -> None:
+    """32 are served, the rest is told, and nobody is left without a word."""
+    with patient() as endpoints, ExitStack() as stack:
         crowd = [
             stack.enter_context(closing(connect(endpoints.port))) for _ in range(200)
         ]
-        assert [503] * 168 == [read(connection).code for connection in crowd[32:]]
+        assert [503] * 168 == [read(connection).code for connection in crowd[:168]]
         threads = [thread.name for thread in threading.enumerate()]
         assert 32 == threads.count("exchange")
 
-        for connection in crowd[:32]:
+        for connection in crowd[168:]:
             connection.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
-        assert [200] * 32 == [read(connection).code for connection in crowd[:32]]
+        assert [200] * 32 == [read(connection).code for connection in crowd[168:]]
         stack.pop_all().close()
         exchanges_ended()
 
         assert 200 == get(endpoints.port, "/healthz").code
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n\r\n",
+    ],
+    ids=["silent", "half a request", "hangs on after the answer", "does not read it"],
+)
+def test_slow_clients_that_come_again_keep_no_probe_out(request_: bytes) -> None:
+    """A liveness probe that is refused gets the sidecar killed."""
+    over = threading.Event()
+
+    def occupy(port: int) -> None:
+        while not over.is_set():
+            with closing(connect(port)) as connection, suppress(OSError):
+                connection.sendall(request_)
+                over.wait(1)
+
+    with patient() as endpoints:
+        clients = [
+            threading.Thread(target=occupy, args=[endpoints.port]) for _ in range(64)
+        ]
+        for client in clients:
+            client.start()
+        codes = [get(endpoints.port, "/healthz").code for _ in range(50)]
+        over.set()
+        for client in clients:
+            client.join(30)
+        exchanges_ended()
+
+    assert [200] * 50 == codes
 
 
 def test_clients_that_leave_do_not_reach_stderr(

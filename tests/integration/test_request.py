@@ -512,6 +512,10 @@ def test_expected_statuses_can_be_chosen(asker: Ask, web: Web) -> None:
         ("/new?token=hidden", "http://127.0.0.1:{port}/new"),
         ("https://me:hidden@elsewhere.test/x?hidden", "https://elsewhere.test/x"),
         ("http://[hidden", "URL"),
+        ("http://elsewhere.test:port/x?hidden", "http://elsewhere.test:port/x"),
+        ("http://elsewhere.test:99999999/", "http://elsewhere.test:99999999/"),
+        ("/grün?hidden", "http://127.0.0.1:{port}/gr"),
+        ("http://:@/", "URL"),
     ],
 )
 def test_a_redirect_is_not_followed_but_named(
@@ -537,6 +541,29 @@ def test_reads_the_text_when_it_is_wanted(asker: Ask, web: Web) -> None:
     web.record.body = "grün \n".encode() + b"\xff"
 
     assert Response(200, "grün \n\ufffd") == asker(web.url(), 1000).ask()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain; charset=ISO-8859-1", "grün".encode("latin-1")),
+        ("text/plain; charset=utf-16", "grün".encode("utf-16")),
+        ("text/html; charset=UTF-16LE", "grün".encode("utf-16-le")),
+        ("text/plain; charset=punycode", "grün".encode()),
+        ("text/plain; charset=zip", "grün".encode()),
+        ("text/plain; charset=no-such", "grün".encode()),
+        ('text/plain; charset="', "grün".encode()),
+        ("nonsense", "grün".encode()),
+    ],
+)
+def test_reads_the_encodings_that_servers_use(
+    asker: Ask, web: Web, kind: str, body: bytes
+) -> None:
+    """Others are taken for UTF-8: to decode whatever is named would not be bounded."""
+    web.record.headers["Content-Type"] = kind
+    web.record.body = body
+
+    assert Response(200, "grün") == asker(web.url(), 1000).ask()
 
 
 def test_a_large_body_is_cut_off_at_the_limit(asker: Ask, web: Web) -> None:

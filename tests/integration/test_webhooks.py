@@ -246,6 +246,87 @@ def test_a_content_that_is_rejected_is_told_four_times_and_no_more(
     assert 5 == sum(request.method == "POST" for request in hook.requests)
 
 
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_refusal_is_a_rejection_if_the_verification_says_so_too(
+    volume: KubeletVolume, hook: Hook, status: int
+) -> None:
+    """It was told and said no; telling it for ever changes nothing."""
+    hook.answers = lambda request, _n: Answer(
+        200 if request.method == "GET" else status, body="status: broken"
+    )
+    verify = {"VERIFY_URL": hook.url, "VERIFY_BODY": "ok$", "VERIFY_TIMEOUT": "500ms"}
+    with sidecar(volume, hook.url, **verify) as process:
+        rejected = process.wait_for("reload_rejected", retry_in=None)
+        called = process.events("webhook_called", status=status)
+
+    assert (4, "not_verified") == (
+        rejected.facts["attempt"],
+        rejected.facts["reason"],
+    )
+    assert f"answered {status}" in rejected.facts["detail"]
+    assert "VERIFY_BODY" in rejected.facts["detail"]
+    assert 4 == len(called)
+
+
+@pytest.mark.parametrize("status", [301, 401, 404, 429, 503])
+def test_who_was_kept_from_telling_tries_on(
+    volume: KubeletVolume, hook: Hook, status: int
+) -> None:
+    """A token that is renewed, a route or a program that comes later: no rejection."""
+    told = 0
+
+    def answers(request: Request, _number: int) -> Answer:
+        nonlocal told
+        told += request.method == "POST"
+        kept = told < 6
+        return Answer(
+            status if kept and request.method == "POST" else 200,
+            body="status: broken" if kept else "status: ok",
+        )
+
+    hook.answers = answers
+    verify = {"VERIFY_URL": hook.url, "VERIFY_BODY": "ok$", "VERIFY_TIMEOUT": "50ms"}
+    with sidecar(volume, hook.url, **verify) as process:
+        wait_until_fresh(process)
+
+    assert 5 == len(process.events("reload_failed", reason="status"))
+    assert [] == process.events("reload_rejected")
+
+
+def test_a_changed_value_outweighs_the_status_of_the_answer(
+    volume: KubeletVolume, hook: Hook
+) -> None:
+    """It took the content, and something after that went wrong."""
+    hook.answers = lambda request, n: Answer(
+        200 if request.method == "GET" else 500, body=f"taken {n}"
+    )
+    verify = {"VERIFY_URL": hook.url, "VERIFY_CHANGES": r"taken (\d+)"}
+    with sidecar(volume, hook.url, **verify) as process:
+        wait_until_fresh(process)
+
+    assert [] == process.events("reload_failed")
+    assert 1 == sum(request.method == "POST" for request in hook.requests)
+
+
+def test_good_health_does_not_outweigh_the_status_of_the_answer(
+    volume: KubeletVolume, hook: Hook
+) -> None:
+    """It was as well before: what it says of the reload itself counts."""
+    told = 0
+
+    def answers(request: Request, _number: int) -> Answer:
+        nonlocal told
+        told += request.method == "POST"
+        return Answer(500 if request.method == "POST" and told < 6 else 200)
+
+    hook.answers = answers
+    with sidecar(volume, hook.url, VERIFY_URL=hook.url) as process:
+        wait_until_fresh(process)
+
+    assert 5 == len(process.events("reload_failed", reason="status"))
+    assert [] == process.events("reload_rejected")
+
+
 def test_a_value_must_change_to_prove_the_reload(
     volume: KubeletVolume, hook: Hook
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -130,24 +131,37 @@ def verified(prometheus: Prometheus) -> dict[str, str]:
         "VERIFY_CHANGES": (
             r"prometheus_config_last_reload_success_timestamp_seconds (\S+)"
         ),
-        "VERIFY_TIMEOUT": "2s",
+        "VERIFY_TIMEOUT": "1s",
     }
 
 
-def test_prometheus_by_sighup_proves_that_it_took_the_content(
-    prometheus: Prometheus,
+@pytest.mark.parametrize("way", ["signal", "webhook"])
+def test_prometheus_proves_that_it_took_the_content(
+    prometheus: Prometheus, way: Literal["signal", "webhook"]
 ) -> None:
-    """The signal arrives either way; only the metric tells good from broken."""
-    proof = verified(prometheus) | selector(prometheus)
-    with reloading(prometheus.volume, **proof) as sidecar:
+    """The signal arrives either way, and only the metric tells good from broken.
+
+    A POST is answered with 500, which nobody needs to hear for ever.
+    """
+    url = f"http://127.0.0.1:{prometheus.port}/-/reload"
+    ways = {
+        "signal": ("process", selector(prometheus)),
+        "webhook": ("webhook:1", {"WEBHOOK_URL": url}),
+    }
+    target, told = ways[way]
+    with reloading(
+        prometheus.volume, target, **verified(prometheus), **told
+    ) as sidecar:
         prometheus.volume.write({"prometheus.yml": "nonsense: ["})
-        rejected = sidecar.wait_for("reload_rejected", target="process")
-        assert "stale" == sidecar.target("process")["state"]
+        rejected = sidecar.wait_for("reload_rejected", target=target, retry_in=None)
+        assert 4 == len(sidecar.events("reload_rejected"))
+        assert [] == sidecar.events("reload_failed")
+        assert "stale" == sidecar.target(target)["state"]
 
         prometheus.publish("three")
 
         sidecar.wait_for("change_detected", count=2)
-        wait_until_fresh(sidecar)
+        wait_until_fresh(sidecar, target)
         prometheus.wait_until_it_reports("three")
 
     assert "not_verified" == rejected.facts["reason"]
