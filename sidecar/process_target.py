@@ -170,7 +170,7 @@ class ProcessTarget:
         the content by itself, although its chain of parents is old. Were it told, it
         would end again, for ever.
         """
-        if match.root and match.own_start >= self._restarts_from:
+        if match.reads_itself and match.own_start >= self._restarts_from:
             return match.own_start + GRACE
         return self._ledger.since(match.id, match.started)
 

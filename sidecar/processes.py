@@ -84,8 +84,9 @@ class Match:
     """CLOCK_BOOTTIME when the oldest process on its chain of parents started; -inf if
     that can't be known any more."""
 
-    root: bool = True
-    """Whether nobody above it matches, too: then it read its configuration itself."""
+    reads_itself: bool = True
+    """Whether it read its configuration itself: nobody above it matches, and it was not
+    left behind by somebody who may have."""
 
     @property
     def id(self) -> ProcessId:
@@ -212,7 +213,8 @@ def find(
         uid, process = uid_of(pid), matching[pid]
         if uid is not None:
             started = chain_start(process, table, me)
-            found.append(Match(process, uid, started, pid in roots))
+            reads_itself = pid in roots and not _orphaned(process, me)
+            found.append(Match(process, uid, started, reads_itself))
     return Found(tuple(found), _missing(settings, tuple(matching.values()), table, me))
 
 
@@ -243,12 +245,16 @@ def chain_start(process: Process, table: Table, me: Me) -> float:
     while process.ppid not in me.ancestors | {0, me.pid}:
         parent = table.get(process.ppid)
         # a table is not read in one instant, so a reused PID could close a circle
-        if parent is None or process.ppid in seen or (process.ppid == 1 and me.shared):
+        if parent is None or process.ppid in seen or _orphaned(process, me):
             return -inf
         seen.add(process.ppid)
         oldest = min(oldest, parent.id.start)
         process = parent
     return oldest / proc.TICKS_PER_SECOND
+
+
+def _orphaned(process: Process, me: Me) -> bool:
+    return process.ppid == 1 and me.shared
 
 
 def _ours(settings: ProcessSettings, where: Container | None, me: Me) -> bool:

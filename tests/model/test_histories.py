@@ -95,3 +95,25 @@ def test_a_poll_does_not_cut_the_debounce_short() -> None:
     with pod(Choices()) as state:
         state.wait_until_just_before_it_is_due(before=0.1)
         state.update(which=0, content={"a": "2"}, between=0.0, after=1.0)
+
+
+def test_a_worker_that_its_master_left_behind_did_not_start_again_by_itself() -> None:
+    """It was forked after the signal, before its master had read; then that died."""
+    with pod(Choices()) as state:
+        state.end_program(which=0, orphans=False, after=5.0)
+        state.start_program(
+            parent=None,
+            shell=False,
+            handler_after=0.0,
+            ignores=False,
+            delay=0.1,
+            after=5.0,
+        )
+        state.start_just_after_an_update(
+            which=0,
+            content={"a": "2"},
+            parent=0,
+            orphan=True,
+            between=0.21,
+            after=0.0,
+        )
