@@ -117,3 +117,34 @@ def test_a_worker_that_its_master_left_behind_did_not_start_again_by_itself() ->
             between=0.21,
             after=0.0,
         )
+
+
+def test_who_is_being_told_while_the_content_goes_there_and_back_is_told_again() -> None:
+    """The program reads a while after the signal, when B is there."""
+    with pod(Choices()) as state:
+        state.end_program(which=0, orphans=False, after=5.0)
+        state.start_program(
+            parent=None,
+            shell=False,
+            handler_after=0.0,
+            ignores=False,
+            delay=0.1,
+            after=5.0,
+        )
+        state.update(which=0, content={"a": "2"}, between=0.0, after=0.23)
+        state.there_and_back(
+            which=0,
+            content={"a": "1"},
+            start=False,
+            parent=None,
+            between=0.1,
+            after=0.0,
+        )
+
+
+def test_a_worker_counts_as_old_as_its_master() -> None:
+    """It was forked after the swap by a master that had not read it yet."""
+    with pod(Choices(select="all")) as state:
+        state.start_just_after_an_update(
+            which=0, content={"a": "2"}, parent=0, orphan=False, between=0.06, after=0.0
+        )
