@@ -119,7 +119,7 @@ def test_a_worker_that_its_master_left_behind_did_not_start_again_by_itself() ->
         )
 
 
-def test_who_is_being_told_while_the_content_goes_there_and_back_is_told_again() -> None:
+def test_who_is_being_told_while_it_goes_there_and_back_is_told_again() -> None:
     """The program reads a while after the signal, when B is there."""
     with pod(Choices()) as state:
         state.end_program(which=0, orphans=False, after=5.0)
