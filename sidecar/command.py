@@ -77,11 +77,13 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
     """Run the sidecar until it is told to stop; return the exit status."""
     with ExitStack() as stack:
         ready = stack.enter_context(selectors.DefaultSelector())
-        wakeup = stack.enter_context(Wakeup(ready))
-        heart = Heart(wakeup.wake)
         metrics = Metrics()
         watched = tuple(str(path) for path in settings.watch.dirs)
         report = Report(log, metrics, _names(settings), watched)
+        wakeup = stack.enter_context(
+            Wakeup(ready, settings.shutdown_timeout, lambda: _overdue(report))
+        )
+        heart = Heart(wakeup.wake)
         couriers = _couriers(settings, report, wakeup, stack)
         port = None
         if settings.http.listen and not once:
@@ -230,6 +232,17 @@ def _couriers(
     return [
         Courier(target, settings.retry, report, random.random) for target in targets
     ]
+
+
+def _overdue(report: Report) -> None:
+    """Tell of an end that had to be forced."""
+    report.stopped(
+        status=0,
+        reason="shutdown",
+        detail="what was under way did not come to its end in time",
+        hint="if this happens again, look for a regular expression that takes for ever"
+        " (PROCESS_CMDLINE, VERIFY_BODY, VERIFY_CHANGES)",
+    )
 
 
 def _go_on(heart: Heart, wakeup: Wakeup) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
+
+_OVERDUE = 0.75
+"""How long an end that was not to take any time may take, in seconds."""
+
+_AT_ONCE = 0.25
+"""The same, of an end at once."""
 
 
 class Wakeup:
@@ -18,10 +26,25 @@ class Wakeup:
     The signal handlers only note. What wakes the loop is the byte that CPython writes
     to the wakeup descriptor, because PEP 475 would otherwise resume the wait as if
     nothing had happened. `wake` may be called from any thread.
+
+    A loop that never comes back to its wait cannot be asked to end: one pattern of a
+    regular expression may search for hours, and a log that nobody reads may block. So
+    the first SIGTERM also sets an alarm for when `shutdown_timeout` (in seconds) is
+    over, the second one for at once; its handler runs between two steps of the search
+    or the write, too (`PyErr_CheckSignals`). A thread would wait for the GIL.
     """
 
-    def __init__(self, ready: selectors.BaseSelector) -> None:
+    def __init__(
+        self,
+        ready: selectors.BaseSelector,
+        shutdown_timeout: float,
+        overdue: Callable[[], None],
+    ) -> None:
+        """`overdue` tells of an end that had to be forced; then it is forced."""
         self._ready = ready
+        self._shutdown_timeout = shutdown_timeout
+        self._overdue = overdue
+        self._forcing = False
         self._stops = 0
         self._hangup = False
         self._reader, self._writer = socket.socketpair()
@@ -66,6 +89,22 @@ class Wakeup:
             self._hangup = True
         else:
             self._stops += 1
+            first = self._stops == 1
+            self._alarm(self._shutdown_timeout + _OVERDUE if first else _AT_ONCE)
+
+    def _alarm(self, seconds: float) -> None:
+        """Force the end after so many seconds, unless it is forced earlier already."""
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        if not 0 < left < seconds:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _force(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._forcing:
+            self._forcing = True
+            # again, because the log may be what does not come to its end
+            signal.setitimer(signal.ITIMER_REAL, _AT_ONCE / 2)
+            self._overdue()
+        os._exit(0)
 
     def __enter__(self) -> Self:
         self._ready.register(self._reader, selectors.EVENT_READ)
@@ -76,6 +115,7 @@ class Wakeup:
             number: signal.signal(number, self._note)
             for number in (*_STOP, signal.SIGHUP)
         }
+        self._old_handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._force)
         return self
 
     def __exit__(
@@ -84,6 +124,7 @@ class Wakeup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._old_descriptor)
