@@ -172,12 +172,13 @@ class Expectation(Witness):
         assert volume.kubelet.generation == generation, "settled what is gone"
         # a link may have dangled since long before the start
         old = first and now >= volume.swapped[generation] + PATIENCE
-        old = old or (first and self._world.stepped)
+        stepped = self._world.stepped_at >= volume.swapped[generation]
+        old = old or (first and stepped)
         assert volume.whole or old, "settled in the middle of an update"
         if first:  # of events before the start only their traces are seen
             quiet = now - volume.swapped[generation] + COARSE
-            patient = now >= self._started_at + LONGEST_DEBOUNCE or self._world.stepped
-            assert patient or quiet >= debounce, f"{quiet:.3f} s is early"
+            patient = now >= self._started_at + LONGEST_DEBOUNCE
+            assert stepped or patient or quiet >= debounce, f"{quiet:.3f} s is early"
         elif self._noticed >= volume.touched:
             since = self._first_touch or -inf
             quiet = now - volume.touched
@@ -279,8 +280,6 @@ class Expectation(Witness):
         elif result != "abandoned" and not (result == "failed" and target != "process"):
             took = [who for who in told if isinstance(who, Hook) or who.alive]
             self._confirmed.update(dict.fromkeys(took, self._world.now))
-            if took:
-                self._world.stepped = False  # it was saved since
         if result != "failed" or not doubted:
             told.clear()
 

@@ -290,7 +290,8 @@ class Pod(RuleBasedStateMachine):
         self._end_sidecar()
         self.world.update(self._volume(which), content)
         self.world.advance(after)
-        self.world.step_clock(step)
+        if step:
+            self.world.step_clock(step)
         self.start_sidecar()
         self.world.advance(after)
 

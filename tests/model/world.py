@@ -164,7 +164,9 @@ class World:
         self.hooks: list[Hook] = []
         self.harmed: list[str] = []
         self.watching: Watching = "events"
-        self.stepped = False
+        self.stepped_at = -inf
+        """When the clock was set last: boot time."""
+
         self.observer: Observer | None = None
         self.told: Callable[[Program | Hook], None] = lambda _: None
         self.touched: Callable[[], None] = lambda: None
@@ -188,7 +190,7 @@ class World:
 
     def step_clock(self, seconds: float) -> None:
         self.offset += seconds
-        self.stepped = self.stepped or bool(seconds)
+        self.stepped_at = self.now
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._later, (self.now + seconds, next(self._order), act))
