@@ -57,6 +57,8 @@ class VolumeChange:
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    first: bool
+    """Whether it is the first content of the volume that settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,4 +309,5 @@ def _change(before: Snapshot | None, after: Snapshot) -> VolumeChange:
             )
         ),
         removed=tuple(sorted(old.keys() - new.keys(), key=order)),
+        first=before is None,
     )

@@ -71,6 +71,9 @@ class Loop:
         self._retry = retry
         self._schedule = Schedule.start(pace, time.monotonic())
         self._change: Change | None = None
+        self._changed_early = False
+        """Whether a volume changed before every other one had settled once."""
+
         self._degraded: str | None = None
         self._readable = True
         self._hangup = False
@@ -225,6 +228,8 @@ class Loop:
         self._show(look)
         configuration = self._parts.configuration
         if self._change is None:
+            changed = any(not change.first for change in look.changes)
+            self._changed_early = self._changed_early or changed
             if configuration.settled and not configuration.unsettled:
                 self._begin(look)
         elif look.changes:
@@ -297,7 +302,8 @@ class Loop:
             configuration.doubted(now)
         for target in (courier.target for courier in parts.couriers):
             if self._retry.catch_up == "never":
-                target.assumed()
+                if not self._changed_early:
+                    target.assumed()
             elif self._retry.catch_up == "always" or memory.clock_moved:
                 target.voided(now)
             elif memory.before is None:

@@ -148,3 +148,10 @@ def test_a_worker_counts_as_old_as_its_master() -> None:
         state.start_just_after_an_update(
             which=0, content={"a": "2"}, parent=0, orphan=False, between=0.06, after=0.0
         )
+
+
+def test_a_change_that_comes_while_another_volume_settles_first_is_one() -> None:
+    """CATCH_UP=never is about what was there at the start, not about what came then."""
+    with pod(Choices(catch_up="never"), volumes=2) as state:
+        state.miss_an_update(which=1, content={"a": "1"}, step=0.0, after=0.0)
+        state.delete_the_object(which=0, after=0.0)
