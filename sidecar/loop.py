@@ -73,7 +73,9 @@ class Loop:
         self._change: Change | None = None
         self._degraded: str | None = None
         self._readable = True
-        self._hangup = False
+        self._recalled: frozenset[Courier] = frozenset()
+        """Whom SIGHUP to us asks to tell once more."""
+
         self._looked_at = -inf
         """CLOCK_BOOTTIME of the last look that took in all there was, in seconds."""
 
@@ -111,17 +113,18 @@ class Loop:
 
     def _turn(self) -> None:
         self._wait(self._due())
-        if self._hangup and self._change:
-            self._hangup = False
-            self._tell_all(self._change)
         if time.monotonic() >= self._schedule.due:
             self._look()
+        if self._change and (couriers := self._to_tell_again):
+            self._tell_again(self._change, couriers)
         # who is about to be told no longer holds what he is remembered to hold
         self._remember()
         self._deliver()
         self._remember()
 
     def _due(self) -> float:
+        if self._to_tell_again:
+            return time.monotonic()
         due = min(self._schedule.due, *(c.due for c in self._awaited()), inf)
         held_until = self._held_until
         return min(due, held_until) if held_until > time.monotonic() else due
@@ -156,7 +159,8 @@ class Loop:
             if callable(key.data):
                 key.data(key.fd)
         parts.wakeup.drain()
-        self._hangup = parts.wakeup.take_hangup() or self._hangup
+        if parts.wakeup.take_hangup():
+            self._recalled = frozenset(parts.couriers)
         parts.heart.beat()
         self._drain()
 
@@ -312,13 +316,23 @@ class Loop:
             before = inf if self._moved_since is None else self._moved_since
             parts.memory.keep(parts.configuration, targets, before)
 
-    def _tell_all(self, change: Change) -> None:
+    @property
+    def _to_tell_again(self) -> frozenset[Courier]:
+        """Whom SIGHUP to us asks to tell, and nobody is telling just now.
+
+        However many SIGHUPs come meanwhile, they are one more reload.
+        """
+        if self._change is None:
+            return frozenset()
+        return frozenset(one for one in self._recalled if not one.telling)
+
+    def _tell_again(self, change: Change, couriers: frozenset[Courier]) -> None:
         """SIGHUP to us: tell everybody, fresh or not."""
+        self._recalled -= couriers
         change = self._change = replace(change, number=change.number + 1)
-        now = time.monotonic()
-        for courier in self._parts.couriers:
+        for courier in couriers:
             courier.target.voided(proc.boot_time())
-            courier.changed(change, now)
+            courier.changed(change, time.monotonic())
 
     def _review(self) -> None:
         """Look in the quiet whether somebody came who must be told."""

@@ -431,6 +431,27 @@ def test_a_hangup_to_the_sidecar_tells_everybody(
         witness.wait_for(before + 1)
 
 
+def test_a_storm_of_hangups_is_at_most_one_more_reload(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """A script in a loop must not make the program reload in a loop."""
+    with sidecar(volume.path, witness, VERIFY_ALIVE="1s") as process:
+        before = settled_at_start(process, witness)
+        done = len(process.events("reload_succeeded"))
+        for _ in range(500):
+            os.kill(process.pid, signal.SIGHUP)
+            time.sleep(0.001)
+        process.wait_for("reload_succeeded", count=done + 2)
+        # each of these is a turn of the loop, in which it would begin another
+        assert [200] * 3 == [process.get("/healthz")[0] for _ in range(3)]
+        assert "fresh" == process.target("process")["state"]
+        os.kill(process.pid, signal.SIGHUP)
+        process.wait_for("reload_succeeded", count=done + 3)
+
+        assert before + 3 == len(witness.wait_for(before + 3))
+        assert [] == process.events("reload_superseded")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_well(
     volume: KubeletVolume, witness: Witness, number: signal.Signals
