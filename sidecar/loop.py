@@ -24,7 +24,7 @@ from .errors import Interrupted, WatchError
 from .heart import Heart
 from .memory import Memory
 from .report import Report
-from .schedule import Pace, Schedule
+from .schedule import UNREPAIRED_SETTLES_AFTER, Pace, Schedule
 from .settings import RetrySettings
 from .volume import Snapshot
 from .wakeup import Wakeup
@@ -248,8 +248,10 @@ class Loop:
         """Report the volumes as they are now."""
         parts = self._parts
         self._readable = not look.problems
+        flawed = parts.configuration.flawed(time.monotonic())
         for path in self._paths:
             parts.report.problem(f"volume {path}", look.problems.get(path))
+            parts.report.problem(f"links of {path}", _flawed(path, flawed.get(path)))
         for path, settled in parts.configuration.settled.items():
             parts.report.volume(parts.disclosure.volume(settled.snapshot))
             parts.report.problem(f"keys of {path}", _unreadable(path, settled.snapshot))
@@ -393,11 +395,25 @@ def _unreadable(path: str, snapshot: Snapshot) -> str | None:
     names = snapshot.unreadable
     if not names:
         return None
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return (
-        f"{path}: {shown} can't be read, so every swap counts as a change; set fsGroup"
-        " or defaultMode for this container's uid, or exclude it with WATCH_EXCLUDE"
+        f"{path}: {_some(names)} can't be read, so every swap counts as a change; set"
+        " fsGroup or defaultMode for this container's uid, or exclude it with"
+        " WATCH_EXCLUDE"
     )
+
+
+def _flawed(path: str, flaws: frozenset[str] | None) -> str | None:
+    if not flaws:
+        return None
+    return (
+        f"{path}: the links of {_some(sorted(flaws))} dangle or are missing, so this"
+        f" update is not told for up to {UNREPAIRED_SETTLES_AFTER:g} s; the kubelet"
+        " mends them within that time, unless somebody else wrote there"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _signals(courier: Courier) -> bool:

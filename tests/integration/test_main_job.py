@@ -175,6 +175,29 @@ def test_a_dangling_link_stops_nothing(tmp_path: Path) -> None:
     assert {"app": "2", "dangling": "DANGLING"} == readings[before]
 
 
+def test_a_volume_that_does_not_become_whole_is_named(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """It is waited for, for two minutes, and silence would look like being stuck."""
+    environment = {"DEBOUNCE": "20ms", "DEBOUNCE_MAX": "200ms"}
+    with sidecar(volume.path, witness, **environment) as process:
+        before = settled_at_start(process, witness)
+
+        def stall() -> None:
+            noted = process.wait_for("warning", within=5)
+            assert (
+                f"{volume.path}: the links of app, new dangle"
+                in (noted.facts["message"])
+            )
+            assert [noted.facts["message"]] == process.status()["warnings"]
+            assert before == len(witness.readings)
+
+        (volume.path / "app").unlink()
+        volume.write({"app": "2", "new": "1"}, between=stall)
+        witness.wait_for(before + 1)
+        wait_until(lambda: [] == process.status()["warnings"], "the warning goes")
+
+
 def test_a_large_file_stops_nothing_and_fills_no_memory(tmp_path: Path) -> None:
     """Content is hashed in pieces: 200 MiB pass through, none of them stay."""
     (tmp_path / "app").write_text("1")
