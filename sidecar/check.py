@@ -50,11 +50,11 @@ def lasting(settings: Settings) -> Iterator[Finding]:
     if settings.process is None:
         return
     found, me = _find(settings.process, settings.pod.uid)
-    if not me.shared:
+    if me.alone and not found.matches:
         yield Finding(
             "namespace-own",
             "pod",
-            "PID 1 is our own: the process namespace seems not to be shared",
+            "PID 1 is our own: the process namespace is not shared",
             "set shareProcessNamespace: true in the pod spec",
         )
     for match in found.matches:

@@ -82,13 +82,21 @@ class Look:
     """Volumes that can't be read now, and why."""
 
     recheck_at: float = inf
-    """CLOCK_MONOTONIC when a volume that is not whole, or empty, will do as it is."""
+    """CLOCK_MONOTONIC when a volume that is not whole, or empty, will do as it is; or
+    when it is time to say that it is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
     snapshot: Snapshot
     since: float
+
+    def overdue_at(self, pace: Pace) -> float:
+        """Return when a volume that is not whole has had its time, CLOCK_MONOTONIC.
+
+        One that became empty is whole: -inf.
+        """
+        return self.since + pace.debounce_max if self.snapshot.flaws else -inf
 
 
 class Configuration:
@@ -146,19 +154,20 @@ class Configuration:
 
     @property
     def written_until(self) -> float:
-        """When a volume that is being written has had its time, CLOCK_MONOTONIC.
+        """When the last volume that is being written has had its time.
 
-        One that became empty is whole, and one that stays broken holds up nobody for
-        longer than `DEBOUNCE_MAX`.
+        One that stays broken holds up nobody for longer than `DEBOUNCE_MAX`.
         """
-        return max(
-            (
-                pending.since + self._pace.debounce_max
-                for pending in self._pending.values()
-                if pending.snapshot.flaws
-            ),
-            default=-inf,
-        )
+        pending = self._pending.values()
+        return max((one.overdue_at(self._pace) for one in pending), default=-inf)
+
+    def flawed(self, now: float) -> dict[str, frozenset[str]]:
+        """Return the links of each volume that ought to have become whole by now."""
+        return {
+            path: pending.snapshot.flaws
+            for path, pending in self._pending.items()
+            if -inf < pending.overdue_at(self._pace) <= now
+        }
 
     def latest(self, path: str) -> Snapshot | None:
         """Return the last reading of a volume, settled or not."""
@@ -215,7 +224,9 @@ class Configuration:
                 continue
             settles_at = self._settles_at(snapshot, clocks)
             if settles_at > clocks.monotonic:
-                recheck_at = min(recheck_at, settles_at)
+                overdue_at = self._pending[path].overdue_at(self._pace)
+                tell_at = overdue_at if overdue_at > clocks.monotonic else inf
+                recheck_at = min(recheck_at, settles_at, tell_at)
                 continue
             swapped = True
             self._pending.pop(path, None)

@@ -71,6 +71,11 @@ class Courier:
         return self._steps is not None
 
     @property
+    def telling(self) -> bool:
+        """Whether an attempt under way has reached the target already."""
+        return self._steps is not None and self._wait.told
+
+    @property
     def first_is_due(self) -> bool:
         """Whether the first attempt of a reload has still to reach the target."""
         if self._reload is None:

@@ -35,7 +35,7 @@ CODES: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "namespace": (Severity.OK, "The process namespace is shared."),
         "namespace-own": (
             Severity.WARNING,
-            "The process namespace seems not to be shared.",
+            "The process namespace is not shared, and nobody to signal is visible.",
         ),
         "process": (Severity.OK, "A process would be signalled."),
         "process-absent": (Severity.PROBLEM, "No process would be signalled."),

@@ -24,7 +24,7 @@ from .errors import Interrupted, WatchError
 from .heart import Heart
 from .memory import Memory
 from .report import Report
-from .schedule import Pace, Schedule
+from .schedule import UNREPAIRED_SETTLES_AFTER, Pace, Schedule
 from .settings import RetrySettings
 from .volume import Snapshot
 from .wakeup import Wakeup
@@ -76,7 +76,9 @@ class Loop:
 
         self._degraded: str | None = None
         self._readable = True
-        self._hangup = False
+        self._recalled: frozenset[Courier] = frozenset()
+        """Whom SIGHUP to us asks to tell once more."""
+
         self._looked_at = -inf
         """CLOCK_BOOTTIME of the last look that took in all there was, in seconds."""
 
@@ -114,17 +116,18 @@ class Loop:
 
     def _turn(self) -> None:
         self._wait(self._due())
-        if self._hangup and self._change:
-            self._hangup = False
-            self._tell_all(self._change)
         if time.monotonic() >= self._schedule.due:
             self._look()
+        if self._change and (couriers := self._to_tell_again):
+            self._tell_again(self._change, couriers)
         # who is about to be told no longer holds what he is remembered to hold
         self._remember()
         self._deliver()
         self._remember()
 
     def _due(self) -> float:
+        if self._to_tell_again:
+            return time.monotonic()
         due = min(self._schedule.due, *(c.due for c in self._awaited()), inf)
         held_until = self._held_until
         return min(due, held_until) if held_until > time.monotonic() else due
@@ -159,7 +162,8 @@ class Loop:
             if callable(key.data):
                 key.data(key.fd)
         parts.wakeup.drain()
-        self._hangup = parts.wakeup.take_hangup() or self._hangup
+        if parts.wakeup.take_hangup():
+            self._recalled = frozenset(parts.couriers)
         parts.heart.beat()
         self._drain()
 
@@ -249,8 +253,10 @@ class Loop:
         """Report the volumes as they are now."""
         parts = self._parts
         self._readable = not look.problems
+        flawed = parts.configuration.flawed(time.monotonic())
         for path in self._paths:
             parts.report.problem(f"volume {path}", look.problems.get(path))
+            parts.report.problem(f"links of {path}", _flawed(path, flawed.get(path)))
         for path, settled in parts.configuration.settled.items():
             parts.report.volume(parts.disclosure.volume(settled.snapshot))
             parts.report.problem(f"keys of {path}", _unreadable(path, settled.snapshot))
@@ -318,13 +324,23 @@ class Loop:
             before = inf if self._moved_since is None else self._moved_since
             parts.memory.keep(parts.configuration, targets, before)
 
-    def _tell_all(self, change: Change) -> None:
+    @property
+    def _to_tell_again(self) -> frozenset[Courier]:
+        """Whom SIGHUP to us asks to tell, and nobody is telling just now.
+
+        However many SIGHUPs come meanwhile, they are one more reload.
+        """
+        if self._change is None:
+            return frozenset()
+        return frozenset(one for one in self._recalled if not one.telling)
+
+    def _tell_again(self, change: Change, couriers: frozenset[Courier]) -> None:
         """SIGHUP to us: tell everybody, fresh or not."""
+        self._recalled -= couriers
         change = self._change = replace(change, number=change.number + 1)
-        now = time.monotonic()
-        for courier in self._parts.couriers:
+        for courier in couriers:
             courier.target.voided(proc.boot_time())
-            courier.changed(change, now)
+            courier.changed(change, time.monotonic())
 
     def _review(self) -> None:
         """Look in the quiet whether somebody came who must be told."""
@@ -385,11 +401,25 @@ def _unreadable(path: str, snapshot: Snapshot) -> str | None:
     names = snapshot.unreadable
     if not names:
         return None
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return (
-        f"{path}: {shown} can't be read, so every swap counts as a change; set fsGroup"
-        " or defaultMode for this container's uid, or exclude it with WATCH_EXCLUDE"
+        f"{path}: {_some(names)} can't be read, so every swap counts as a change; set"
+        " fsGroup or defaultMode for this container's uid, or exclude it with"
+        " WATCH_EXCLUDE"
     )
+
+
+def _flawed(path: str, flaws: frozenset[str] | None) -> str | None:
+    if not flaws:
+        return None
+    return (
+        f"{path}: the links of {_some(sorted(flaws))} dangle or are missing, so this"
+        f" update is not told for up to {UNREPAIRED_SETTLES_AFTER:g} s; the kubelet"
+        " mends them within that time, unless somebody else wrote there"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _signals(courier: Courier) -> bool:

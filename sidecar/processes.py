@@ -73,6 +73,11 @@ class Me:
         """Whether PID 1 is neither us nor above us: a shared process namespace."""
         return self.pid != 1 and 1 not in self.ancestors
 
+    @property
+    def alone(self) -> bool:
+        """Whether this is a pod whose other containers' processes we can't see."""
+        return self.pod_uid is not None and not self.shared
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -312,11 +317,12 @@ def _missing(
     return ReloadError(
         "not_found",
         f"no process {what} among the {len(table)} visible",
-        "it is tried again; if the program is up, mend PROCESS_NAME, PROCESS_CMDLINE or"
-        " PROCESS_CONTAINER"
-        if me.shared
-        else "PID 1 is our own, so the process namespace seems not to be shared: set"
-        " shareProcessNamespace: true in the pod spec",
+        "PID 1 is our own, so the process namespace is not shared: set"
+        " shareProcessNamespace: true in the pod spec"
+        if me.alone
+        else "it is tried again; if the program is up, mend PROCESS_NAME,"
+        " PROCESS_CMDLINE or PROCESS_CONTAINER"
+        + ("" if me.shared else "; in a pod, set shareProcessNamespace: true"),
     )
 
 

@@ -27,6 +27,10 @@ from .selection import Selection
 DATA = "..data"
 _TRIES = 10
 _DEEPEST = 100
+_MOST = 10_000
+"""Keys, and directories, that a volume may have. Links can make a few directories look
+like 2^100, so whatever is walked is bounded."""
+
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _CHUNK = 256 * 1024
@@ -155,8 +159,8 @@ def read(
     `progress` is called between files and between the chunks of a large one.
 
     Raises:
-        VolumeError: the volume is gone, can't be listed, or was swapped again and again
-            while it was read.
+        VolumeError: the volume is gone, can't be listed, has too many keys, or was
+            swapped again and again while it was read.
     """
     for _ in range(_TRIES):
         before = generation(path)
@@ -183,6 +187,9 @@ class _Reading:
     selection: Selection
     previous: Snapshot | None
     progress: Callable[[], None]
+    files: list[tuple[str, str, os.stat_result]] = field(default_factory=list)
+    """Those that are selected: key, path, and what it was when it was found."""
+
     keys: dict[str, Key] = field(default_factory=dict)
     flaws: set[str] = field(default_factory=set)
     directories: list[str] = field(default_factory=list)
@@ -199,6 +206,9 @@ class _Reading:
         self.directories.append(self.path)
         for name, place in entries:
             self._visit(name, place, (_identity(root),))
+        for name, place, status in self.files:
+            self.progress()
+            self._read_key(name, place, status)
         return Snapshot(
             path=self.path,
             generation=self.generation,
@@ -253,7 +263,12 @@ class _Reading:
                 self._enter(name, place, status, above)
         elif stat.S_ISREG(status.st_mode) and self.selection.selects(name):
             self._note_time(status)
-            self._read_key(name, place, status)
+            self.files.append((name, place, status))
+            if len(self.files) > _MOST:
+                raise VolumeError(
+                    f"{self.path} has more than {_MOST} keys: choose with WATCH_INCLUDE"
+                    " and WATCH_EXCLUDE which of them are configuration"
+                )
 
     def _enter(
         self,
@@ -265,6 +280,12 @@ class _Reading:
         if not self._immutable(place):
             self.directories.append(place)
             self._note_time(status)
+            if len(self.directories) > _MOST:
+                raise VolumeError(
+                    f"{self.path} has more than {_MOST} directories, with those that"
+                    " links lead to: watch in WATCH_DIRS only the one that holds the"
+                    " configuration"
+                )
         if len(above) > _DEEPEST:
             too_deep = OSError(errno.ENAMETOOLONG, "too deep", place)
             self._failed(name, place, too_deep, _signature(status))

@@ -41,7 +41,7 @@ def check(*prefix: str, **env: str) -> tuple[int, Findings]:
 def test_nothing_wrong_is_status_0(
     volume: KubeletVolume, witness: Witness, tmp_path: Path
 ) -> None:
-    """A process namespace that is not a pod's is worth a warning, no more."""
+    """And nothing is a warning: this is no pod, and who is meant is there."""
     with Hook() as hook:
         status, found = check(
             WATCH_DIRS=str(volume.path),
@@ -53,7 +53,7 @@ def test_nothing_wrong_is_status_0(
 
     assert 0 == status
     assert {
-        *("settings", "volume", "namespace-own", "process"),
+        *("settings", "volume", "process"),
         *("webhook", "inotify", "state", "port"),
     } == set(found)
     assert volume.generation in found["volume"][0]["text"]
@@ -84,13 +84,40 @@ def test_every_problem_has_a_mend_and_makes_status_1(volume: KubeletVolume) -> N
 
 
 def test_nobody_to_signal_is_a_problem(volume: KubeletVolume) -> None:
-    """The commonest mistake: shareProcessNamespace is not set."""
+    """Outside of a pod nobody can tell more than that."""
     status, found = check(
         WATCH_DIRS=str(volume.path), PROCESS_NAME="nobody-has-this-name"
     )
 
     assert 1 == status
-    assert "shareProcessNamespace" in found["process-absent"][0]["mend"]
+    assert "mend PROCESS_NAME" in found["process-absent"][0]["mend"]
+    assert "namespace-own" not in found
+
+
+def test_a_pod_that_shares_no_processes_is_named(volume: KubeletVolume) -> None:
+    """The commonest mistake: shareProcessNamespace is not set."""
+    status, found = check(
+        WATCH_DIRS=str(volume.path),
+        PROCESS_NAME="nobody-has-this-name",
+        POD_UID="0b3f7d26-3c5e-4f43-9d0b-5d4a9b1a1c11",
+    )
+
+    assert 1 == status
+    [absent], [own] = found["process-absent"], found["namespace-own"]
+    for finding in (absent, own):
+        assert "set shareProcessNamespace: true" in finding["mend"]
+
+
+def test_a_container_that_runs_its_program_itself_needs_no_shared_namespace(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """Whoever is visible can be signalled."""
+    _, found = check(
+        WATCH_DIRS=str(volume.path), POD_UID="0b3f7d26", **witness.selector()
+    )
+
+    assert "process" in found
+    assert "namespace-own" not in found
 
 
 def test_wrong_settings_are_status_2() -> None:
@@ -150,11 +177,16 @@ def _pid_file(directory: Path, pid: int) -> Path:
 
 
 def test_the_running_sidecar_warns_of_what_stays_wrong(
-    volume: KubeletVolume, witness: Witness
+    volume: KubeletVolume,
 ) -> None:
     """Who never runs `check` reads the log."""
-    settings = {"WATCH_DIRS": str(volume.path), "DEBOUNCE_MS": "20"}
-    with SidecarProcess(settings | witness.selector()) as process:
+    settings = {
+        "WATCH_DIRS": str(volume.path),
+        "PROCESS_NAME": "nobody-has-this-name",
+        "POD_UID": "0b3f7d26",
+        "DEBOUNCE_MS": "20",
+    }
+    with SidecarProcess(settings) as process:
         process.wait_for("warning", code="namespace-own")
         misspelt = process.wait_for("warning", code="settings-odd")
         warnings = process.status()["warnings"]

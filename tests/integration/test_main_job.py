@@ -175,6 +175,29 @@ def test_a_dangling_link_stops_nothing(tmp_path: Path) -> None:
     assert {"app": "2", "dangling": "DANGLING"} == readings[before]
 
 
+def test_a_volume_that_does_not_become_whole_is_named(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """It is waited for, for two minutes, and silence would look like being stuck."""
+    environment = {"DEBOUNCE": "20ms", "DEBOUNCE_MAX": "200ms"}
+    with sidecar(volume.path, witness, **environment) as process:
+        before = settled_at_start(process, witness)
+
+        def stall() -> None:
+            noted = process.wait_for("warning", within=5)
+            assert (
+                f"{volume.path}: the links of app, new dangle"
+                in (noted.facts["message"])
+            )
+            assert [noted.facts["message"]] == process.status()["warnings"]
+            assert before == len(witness.readings)
+
+        (volume.path / "app").unlink()
+        volume.write({"app": "2", "new": "1"}, between=stall)
+        witness.wait_for(before + 1)
+        wait_until(lambda: [] == process.status()["warnings"], "the warning goes")
+
+
 def test_a_large_file_stops_nothing_and_fills_no_memory(tmp_path: Path) -> None:
     """Content is hashed in pieces: 200 MiB pass through, none of them stay."""
     (tmp_path / "app").write_text("1")
@@ -429,6 +452,27 @@ def test_a_hangup_to_the_sidecar_tells_everybody(
         before = settled_at_start(process, witness)
         os.kill(process.pid, signal.SIGHUP)
         witness.wait_for(before + 1)
+
+
+def test_a_storm_of_hangups_is_at_most_one_more_reload(
+    volume: KubeletVolume, witness: Witness
+) -> None:
+    """A script in a loop must not make the program reload in a loop."""
+    with sidecar(volume.path, witness, VERIFY_ALIVE="1s") as process:
+        before = settled_at_start(process, witness)
+        done = len(process.events("reload_succeeded"))
+        for _ in range(500):
+            os.kill(process.pid, signal.SIGHUP)
+            time.sleep(0.001)
+        process.wait_for("reload_succeeded", count=done + 2)
+        # each of these is a turn of the loop, in which it would begin another
+        assert [200] * 3 == [process.get("/healthz")[0] for _ in range(3)]
+        assert "fresh" == process.target("process")["state"]
+        os.kill(process.pid, signal.SIGHUP)
+        process.wait_for("reload_succeeded", count=done + 3)
+
+        assert before + 3 == len(witness.wait_for(before + 3))
+        assert [] == process.events("reload_superseded")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,35 @@ def test_a_tree_without_end_is_cut_off_and_named(tmp_path: Path) -> None:
 
     assert "app" in snapshot.keys
     assert 1 == len(snapshot.unreadable)
+
+
+@pytest.mark.parametrize("selected", ["*", "app"])
+def test_links_that_fan_out_are_cut_off_and_named(
+    tmp_path: Path, selected: str
+) -> None:
+    """Thirty directories look like a thousand million, selected or not."""
+    levels = [tmp_path / f"level{number}" for number in range(30)]
+    for level in levels:
+        level.mkdir()
+    for level, below in pairwise(levels):
+        (level / "a").symlink_to(below)
+        (level / "b").symlink_to(below)
+    (tmp_path / "app").write_text("1")
+
+    with pytest.raises(VolumeError, match=r"more than 10000 directories.*WATCH_DIRS"):
+        read(tmp_path, Selection([selected]))
+
+
+def test_there_may_be_ten_thousand_keys_and_no_more(tmp_path: Path) -> None:
+    """A directory of data was meant for the program, and one key of it for us."""
+    for number in range(10_000):
+        (tmp_path / f"key{number}").touch()
+    assert 10_000 == len(read(tmp_path).keys)
+
+    (tmp_path / "one-more").touch()
+    with pytest.raises(VolumeError, match=r"more than 10000 keys.*WATCH_INCLUDE"):
+        read(tmp_path)
+    assert ["one-more"] == list(read(tmp_path, Selection(["one*"])).keys)
 
 
 def test_a_large_file_is_read_in_pieces(tmp_path: Path) -> None:

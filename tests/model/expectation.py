@@ -9,6 +9,7 @@ nobody is left out is not decided here but in the world, by what was really read
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from math import inf
 
 from .incarnation import Choices, Witness
@@ -61,6 +62,9 @@ class Expectation(Witness):
         self.owed: set[Who] = set()
         """Who is to be told, fresh or not."""
 
+        self._recalled: set[str] = set()
+        """Targets that were being told when SIGHUP came."""
+
         self.told_count = 0
         world.told = self._told
         world.touched = self._touched
@@ -96,6 +100,7 @@ class Expectation(Witness):
         settled before; that is not remembered.
         """
         self.owed = set()
+        self._recalled = set()
         noticed = inf if self._first_noticed is None else self._first_noticed
         self._confirmed = {w: at for w, at in self._confirmed.items() if at < noticed}
 
@@ -105,12 +110,29 @@ class Expectation(Witness):
         self._rejections.clear()
         self._pending.clear()
 
-    def hangup(self) -> None:
-        """SIGHUP to the sidecar: everybody who is there may be told."""
+    def hangup(self, telling: Collection[str]) -> None:
+        """SIGHUP to the sidecar: everybody who is there may be told.
+
+        Who is being told just now may be told once more after that.
+        """
+        self._recalled = {*telling}
         self._confirmed = {}
         self._voided_at = self._world.now
         self.owed = {*self.programs(), *self._world.hooks}
         self._forgive()
+
+    def _recall(self, target: str) -> None:
+        """An attempt ended that was under way when SIGHUP came."""
+        self._recalled.discard(target)
+        everybody: list[Who] = [*self.programs(), *self._world.hooks]
+        them = {who for who in everybody if self._name(who) == target}
+        self._confirmed = {w: at for w, at in self._confirmed.items() if w not in them}
+        self._voided_at = self._world.now
+        self.owed |= them
+        self._rejections[target] = 0
+        self._pending[target].clear()
+        for who in them:
+            self._tellings[who] = 0
 
     @property
     def begun(self) -> bool:
@@ -249,7 +271,7 @@ class Expectation(Witness):
         self.told_count += 1
         assert not self.knows(who), f"told {who}, who is known to hold the content"
         self._check_still(who)
-        name = "process" if isinstance(who, Program) else who.name
+        name = self._name(who)
         self._tellings[who] += 1
         allowed: float = 1 + self._rejections[name] if self._choices.verify else 1
         if isinstance(who, Hook):  # what was not confirmed may be asked again
@@ -259,6 +281,10 @@ class Expectation(Witness):
         self.excused.discard(who)
         self.owed.discard(who)
         self._pending[name].append(who)
+
+    @staticmethod
+    def _name(who: Who) -> str:
+        return "process" if isinstance(who, Program) else who.name
 
     def _check_still(self, who: Who) -> None:
         """Nobody is told, not even once more, while something is being written."""
@@ -282,6 +308,8 @@ class Expectation(Witness):
             self._confirmed.update(dict.fromkeys(took, self._world.now))
         if result != "failed" or not doubted:
             told.clear()
+        if target in self._recalled:
+            self._recall(target)
 
     # Verdicts.
 

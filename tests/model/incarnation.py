@@ -585,6 +585,10 @@ class Incarnation:
 
     # The test's side.
 
+    def telling(self) -> frozenset[str]:
+        """Names of the targets that are being told."""
+        return frozenset(one.target.name for one in self._couriers if one.telling)
+
     def hangup(self) -> None:
         self._wakeup.hangup = True
         self._wake()

@@ -329,7 +329,7 @@ class Pod(RuleBasedStateMachine):
     @rule(after=short)
     def hangup(self, after: float) -> None:
         assert self.sidecar
-        self.expectation.hangup()
+        self.expectation.hangup(self.sidecar.telling())
         self.sidecar.hangup()
         self.world.advance(after)
 
