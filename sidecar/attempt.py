@@ -115,7 +115,8 @@ class Target(Protocol):
         """Look who is there and what is to be done about it.
 
         `quiet`: nothing is being written, so who holds the content by its start can be
-        remembered to, whatever becomes of its parents.
+        remembered to, whatever becomes of its parents. Otherwise an attempt has just
+        ended, and has looked.
         """
         ...
 

@@ -259,7 +259,7 @@ def _go_on(heart: Heart, wakeup: Wakeup) -> None:
 def _sandbox_started(settings: Settings) -> float | None:
     if not settings.webhooks:
         return None  # nobody asks
-    me = processes.read_me(processes.read_table())
+    me = processes.read_me(processes.read_lines([]))
     return sandbox.started(me, proc.boot_offset())
 
 
