@@ -80,16 +80,21 @@ def credentials(pid: int | str) -> Credentials | None:
     text = _read(pid, "status")
     if text is None:
         return None
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    uids = [int(uid) for uid in fields["Uid"].split()]
+
+    def field(name: str) -> str:
+        # the name of the program comes first, with its line ends escaped
+        begin = text.index(f"\n{name}:\t") + len(name) + 3
+        return text[begin : text.index("\n", begin)]
+
+    uid, effective_uid, saved_uid, _ = map(int, field("Uid").split())
     return Credentials(
-        uid=uids[0],
-        effective_uid=uids[1],
-        saved_uid=uids[2],
-        capabilities=int(fields["CapEff"], 16),
-        caught=int(fields["SigCgt"], 16),
-        ignored=int(fields["SigIgn"], 16),
-        blocked=int(fields["SigBlk"], 16),
+        uid=uid,
+        effective_uid=effective_uid,
+        saved_uid=saved_uid,
+        capabilities=int(field("CapEff"), 16),
+        caught=int(field("SigCgt"), 16),
+        ignored=int(field("SigIgn"), 16),
+        blocked=int(field("SigBlk"), 16),
     )
 
 
