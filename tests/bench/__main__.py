@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.sidecar_process import CHECKOUT
 
-from . import contenders, growth, image, machine, peers, race, starting, upkeep
+from . import contenders, growth, image, machine, peers, race, runtime, starting, upkeep
 from .ground import FULL, QUICK, Ground
 from .table import Table, list_of, replace_measured
 
@@ -43,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the measures; return the exit status."""
     options = _parser().parse_args(arguments)
     CACHE.mkdir(parents=True, exist_ok=True)
+    python = runtime.python(CACHE)
     competing = [
         contenders.c_floor(_compile()),
-        contenders.shortest_python(),
-        contenders.sidecar(),
+        contenders.shortest_python(python),
+        contenders.sidecar(python),
         *peers.build(CACHE, _say),
     ]
     facts = [*machine.facts(), ("load before", machine.load())]

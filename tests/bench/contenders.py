@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,18 +54,22 @@ class Contender:
     several_volumes: bool = True
 
 
-def sidecar() -> Contender:
-    """Describe this sidecar."""
-    return Contender(SIDECAR, ("signal", "post"), _sidecar)
+def sidecar(python: str) -> Contender:
+    """Describe this sidecar, as it runs from the checkout."""
+    return Contender(
+        SIDECAR,
+        ("signal", "post"),
+        lambda work: Command([python, "-m", "sidecar"], settings(work)),
+    )
 
 
-def shortest_python() -> Contender:
+def shortest_python(python: str) -> Contender:
     """Describe the shortest Python programs, one for each job."""
 
     def command(work: Work) -> Command:
         script = HERE / f"shortest_{work.job}.py"
         told = str(work.pid) if work.job == "signal" else work.url
-        return Command([sys.executable, str(script), told, *work.directories])
+        return Command([python, str(script), told, *work.directories])
 
     return Contender(PYTHON_FLOOR, ("signal", "post"), command, configurable=False)
 
@@ -92,10 +95,6 @@ def settings(work: Work) -> dict[str, str]:
     if not work.waits:
         chosen |= {"DEBOUNCE": "0", "VERIFY_ALIVE": "0"}
     return chosen
-
-
-def _sidecar(work: Work) -> Command:
-    return Command([sys.executable, "-m", "sidecar"], settings(work))
 
 
 def config_reloader(work: Work) -> Command:
