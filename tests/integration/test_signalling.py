@@ -7,7 +7,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
 
@@ -275,10 +274,13 @@ def test_arguments_are_told_apart_also_in_a_title(
 ) -> None:
     """A program that writes a title over its arguments puts spaces between words."""
     with subprocess.Popen([*argv], executable="yes", stdout=subprocess.PIPE) as program:
-        # there are none for a moment while a program is executed
-        arguments = partial(proc.arguments, program.pid)
-        assert expected == wait_until(arguments, "it has arguments")
-        program.kill()
+        try:  # while it is being executed there are none, or not all
+            wait_until(
+                lambda: expected == proc.arguments(program.pid),
+                f"it has the arguments {expected}",
+            )
+        finally:
+            program.kill()
 
 
 def test_nothing_is_read_of_a_process_that_is_gone_or_a_zombie() -> None:
