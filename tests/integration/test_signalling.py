@@ -263,8 +263,8 @@ def test_those_above_a_process_are_enough_to_say_all_of_it() -> None:
     ("argv", "expected"),
     [
         (["cat", "-", "two words"], ("cat", "-", "two words")),
-        (["cat", "x" * 9000], ("cat", "x" * 9000)),
-        (["cat", ""], ("cat", "")),
+        (["cat", "-", "x" * 9000], ("cat", "-", "x" * 9000)),
+        (["cat", "-", ""], ("cat", "-", "")),
         (["app: master process"], ("app:", "master", "process")),
         (["app"], ("app",)),
     ],
@@ -273,7 +273,7 @@ def test_arguments_are_told_apart_also_in_a_title(
     argv: list[str], expected: tuple[str, ...]
 ) -> None:
     """A program that writes a title over its arguments puts spaces between words."""
-    with subprocess.Popen([*argv], executable="yes", stdout=subprocess.PIPE) as program:
+    with subprocess.Popen([*argv], executable="tail", stdin=subprocess.PIPE) as program:
         try:  # while it is being executed there are none, or not all
             wait_until(
                 lambda: expected == proc.arguments(program.pid),
