@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from math import inf
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from . import proc, processes
 from .attempt import Outcome, Plan, Steps, Wait
@@ -19,7 +19,9 @@ from .schedule import REJECTIONS
 from .settings import TERMINATING, ProcessSettings, signal_name
 from .signalling import Handle, guard
 from .status import ProcessStatus, State, TargetStatus
-from .verification import Verification
+
+if TYPE_CHECKING:
+    from .verification import Verification
 
 _RESTART_LOOK = 0.5
 """How often a program that was ended is looked for, in seconds."""
