@@ -19,7 +19,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CONTAINERS = $(firstword $(foreach tool,podman docker,$(if $(shell command -v $(tool)),$(tool))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers format model chaos image e2e lock clean
+.PHONY: help bench demo test check lint types layers format model chaos image e2e lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ format: $(DEV) ## write the code in the house's format
 chaos: $(DEV) ## faults of every kind on real processes, and a table of what came of them
 	$(PY) -m tests.chaos $(ARGS)
 
+bench: $(DEV) ## measure it beside its peers, for docs/BENCHMARKS.md (ARGS=--quick: a taste)
+	$(PY) -m tests.bench $(ARGS)
+
 image: ## build the container image with podman or docker (IMAGE=, BUILD_ARGS=)
 	@test -n "$(CONTAINERS)" || { echo 'make image needs podman or docker: install one of them' >&2; exit 1; }
 	$(CONTAINERS) build $(BUILD_ARGS) \
@@ -71,7 +74,7 @@ lock: ## resolve the dependencies again (ARGS=--upgrade for the newest of all)
 	$$compile -c requirements.lock --extra cli --group pyproject.toml:dev pyproject.toml -o requirements-dev.lock
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build/bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find sidecar tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are newer than what they were made from, or they are made again.

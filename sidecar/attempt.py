@@ -11,12 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .change import Change
 from .errors import ReloadError
-from .request import Exchange, Response
 from .status import TargetStatus
+
+if TYPE_CHECKING:
+    from .exchange import Exchange, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class Target(Protocol):
         """Look who is there and what is to be done about it.
 
         `quiet`: nothing is being written, so who holds the content by its start can be
-        remembered to, whatever becomes of its parents.
+        remembered to, whatever becomes of its parents. Otherwise an attempt has just
+        ended, and has looked.
         """
         ...
 

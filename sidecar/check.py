@@ -106,7 +106,7 @@ def _sub_path(subject: str, point: str, where: str) -> Finding:
 
 def _find(settings: ProcessSettings, pod_uid: str | None) -> tuple[Found, Me]:
     table = processes.read_table()
-    me = processes.read_me(table, pod_uid)
+    me = processes.read_me(table, pod_uid or processes.read_pod_uid())
     return processes.find(settings, table, me, uid_of=processes.read_uid), me
 
 

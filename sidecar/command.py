@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import (
@@ -35,14 +35,18 @@ from .memory import Memory
 from .metrics import Metrics
 from .process_target import ProcessTarget
 from .report import Report
-from .request import Requester
 from .schedule import Pace
 from .selection import Selection
 from .settings import LogSettings, RequestSettings, Settings
-from .verification import Baseline, Verification
 from .wakeup import Wakeup
 from .watch import Watch
-from .webhook_target import WebhookTarget
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .request import Requester
+    from .verification import Verification
+    from .webhook_target import WebhookTarget
 
 _VERIFY_LIMIT = 4 * 1024 * 1024
 """How much of an answer of `VERIFY_URL` is read, in bytes."""
@@ -53,15 +57,16 @@ _VERIFY_TIMEOUT = 10.0
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit status."""
-    chosen = _parser().parse_args(arguments)
-    command = chosen.command
+    # in a pod there are none, and the parser would stay in memory
+    chosen = _parser().parse_args(arguments) if arguments else None
+    command = chosen.command if chosen else None
     try:
         settings = environment.from_env(os.environ)
     except SettingsError as error:
-        if command == "check":
+        if chosen and command == "check":
             return _print_problems(error, as_json=chosen.json)
         return _wrong(logger(_log_settings()), error)
-    if command == "check":
+    if chosen and command == "check":
         return _check(settings, as_json=chosen.json)
     log = logger(settings.log)
     try:
@@ -142,6 +147,8 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="config-reload-sidecar",
         description="Tells the program in your pod that its mounted configuration"
@@ -194,16 +201,25 @@ def _couriers(
     verify = settings.verify
     question = _question(settings)
 
+    # requests are a dozen modules, and who only signals never makes one
     def requester(request: RequestSettings, read_limit: int = 0) -> Requester:
+        from .request import Requester
+
         made = Requester(request, wakeup.wake, read_limit=read_limit)
         stack.callback(made.close)
         return made
 
-    baseline = Baseline(requester(question, _VERIFY_LIMIT)) if question else None
+    baseline = None
+    if question:
+        from .verification import Baseline
+
+        baseline = Baseline(requester(question, _VERIFY_LIMIT))
 
     def verification() -> Verification | None:
         if question is None or baseline is None:
             return None
+        from .verification import Verification
+
         return Verification(verify, requester(question, _VERIFY_LIMIT), baseline)
 
     targets: list[ProcessTarget | WebhookTarget] = []
@@ -219,16 +235,18 @@ def _couriers(
                 notes=report,
             )
         )
-    targets.extend(
-        WebhookTarget(
-            number,
-            webhook,
-            requester=requester(webhook),
-            verification=verification(),
-            notes=report,
+    for number, webhook in enumerate(settings.webhooks, 1):
+        from .webhook_target import WebhookTarget
+
+        targets.append(
+            WebhookTarget(
+                number,
+                webhook,
+                requester=requester(webhook),
+                verification=verification(),
+                notes=report,
+            )
         )
-        for number, webhook in enumerate(settings.webhooks, 1)
-    )
     return [
         Courier(target, settings.retry, report, random.random) for target in targets
     ]
@@ -259,7 +277,7 @@ def _go_on(heart: Heart, wakeup: Wakeup) -> None:
 def _sandbox_started(settings: Settings) -> float | None:
     if not settings.webhooks:
         return None  # nobody asks
-    me = processes.read_me(processes.read_table())
+    me = processes.read_me(processes.read_lines([]))
     return sandbox.started(me, proc.boot_offset())
 
 

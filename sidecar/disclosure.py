@@ -25,6 +25,7 @@ class Disclosure:
     def __init__(self, key_file: Path | None) -> None:
         """`key_file` is read when it is needed, because it may be rotated."""
         self._key_file = key_file
+        self._config_maps: dict[str, tuple[tuple[int, int] | None, bool]] = {}
 
     def volume(self, snapshot: Snapshot) -> VolumeStatus:
         """Describe a settled volume."""
@@ -37,9 +38,19 @@ class Disclosure:
             keys=tuple(sorted(snapshot.keys, key=os.fsencode)),
         )
 
+    def _is_config_map(self, snapshot: Snapshot) -> bool:
+        """Whether a ConfigMap is mounted there: so for as long as the directory is."""
+        path, root = snapshot.path, snapshot.root
+        identity = (root.device, root.inode) if root else None
+        known = self._config_maps.get(path)
+        if known is None or known[0] != identity:
+            mounted = mounts.parse(proc.mountinfo("self"))
+            is_one = mounts.is_config_map(mounted, os.path.realpath(path))
+            known = self._config_maps[path] = (identity, is_one)
+        return known[1]
+
     def _shown(self, snapshot: Snapshot) -> str | None:
-        mounted = mounts.parse(proc.mountinfo("self"))
-        if mounts.is_config_map(mounted, os.path.realpath(snapshot.path)):
+        if self._is_config_map(snapshot):
             return snapshot.digest
         if self._key_file is None:
             return None

@@ -27,7 +27,6 @@ from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Final, Self
 
-from . import page
 from .errors import SettingsError
 from .status import Status
 
@@ -91,6 +90,8 @@ class Views:
         return view()
 
     def _page(self) -> Answer:
+        from . import page  # stays in memory, and hardly anybody looks at it
+
         body = page.render(self.status()).encode()
         policy = ("Content-Security-Policy", page.policy())
         return Answer(HTTPStatus.OK, "text/html; charset=utf-8", body, (policy,))

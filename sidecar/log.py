@@ -42,6 +42,7 @@ EVENTS: Final = {
 """Every event that is ever logged, and what it tells."""
 
 _STDERR = 2
+_encode = json.JSONEncoder(default=str).encode
 
 
 def logger(settings: LogSettings, stream: BinaryIO | None = None) -> Logger:
@@ -90,7 +91,7 @@ _Facts = MutableMapping[str, Any]
 
 def _as_json(_sink: object, level: str, facts: _Facts) -> str:
     """Write ASCII only, so that no name can break a line or an encoding."""
-    return json.dumps(_ordered(level, facts), default=str)
+    return _encode(_ordered(level, facts))
 
 
 def _as_line(_sink: object, level: str, facts: _Facts) -> str:

@@ -86,4 +86,6 @@ def sub_paths(mounts: tuple[Mount, ...], under: str) -> tuple[Mount, ...]:
 
 
 def _unescaped(field: str) -> str:
+    if "\\" not in field:
+        return field
     return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), field)

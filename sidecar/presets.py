@@ -12,7 +12,6 @@ differs between packages, or because the program renames its process.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -137,6 +136,8 @@ def defaults(text: str, explicit: Mapping[str, str]) -> dict[str, str]:
     """
     name = text.lower()
     if name not in PRESETS:
+        import difflib  # only for an error, and it stays in memory
+
         near = difflib.get_close_matches(name, PRESETS, n=3)
         hint = f" (nearest: {', '.join(near)})" if near else ""
         raise ValueError(f"unknown{hint}; accepted: {', '.join(PRESETS)}")

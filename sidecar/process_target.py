@@ -6,19 +6,22 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from math import inf
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from . import proc, processes
 from .attempt import Outcome, Plan, Steps, Wait
 from .change import Change
 from .errors import ReloadError
 from .freshness import GRACE, Ledger
-from .processes import Found, Match, ProcessId
+from .mounts import Container
+from .processes import Found, Match, Process, ProcessId, Table
 from .schedule import REJECTIONS
 from .settings import TERMINATING, ProcessSettings, signal_name
 from .signalling import Handle, guard
 from .status import ProcessStatus, State, TargetStatus
-from .verification import Verification
+
+if TYPE_CHECKING:
+    from .verification import Verification
 
 _RESTART_LOOK = 0.5
 """How often a program that was ended is looked for, in seconds."""
@@ -64,7 +67,7 @@ class ProcessTarget:
     ) -> None:
         """`alive` and `restart_timeout` are `VERIFY_ALIVE` and `VERIFY_TIMEOUT`."""
         self._settings = settings
-        self._pod_uid = pod_uid
+        self._pod_uid = pod_uid or processes.read_pod_uid()
         self._alive = alive
         self._restart_timeout = restart_timeout
         self._verification = verification
@@ -72,6 +75,7 @@ class ProcessTarget:
         self._notes = notes
         self._ledger: Ledger[ProcessId] = Ledger()
         self._found = Found(())
+        self._containers: dict[Process, Container] = {}
         self._restarts_from = inf
         """CLOCK_BOOTTIME of the signal that somebody ended of, in seconds."""
 
@@ -121,18 +125,19 @@ class ProcessTarget:
         )
 
     def plan(self, *, quiet: bool) -> Plan:
-        """Find the processes and pick those that are stale and may be told."""
-        self._look()
+        """Find the processes and pick those that are stale and may be told.
+
+        Where those that are known are stale they need not wait until every process of
+        the machine was looked at; who else is there is told in the same attempt.
+        """
         if quiet:
+            if not (self._look_at_known() and self._todo()):
+                self._look()
             self._establish()
-        stale = [match for match in self._found.matches if not self._holds(match)]
-        todo = [match for match in stale if self._ledger.tells(match.id, self._limit)]
         return Plan(
-            begin=(lambda change, number: self._attempt(todo, change, number))
-            if todo
-            else None,
+            begin=self._attempt if self._todo() else None,
             problem=self._found.problem,
-            stale=bool(stale),
+            stale=not all(self._holds(match) for match in self._found.matches),
         )
 
     def status(self) -> TargetStatus:
@@ -180,27 +185,77 @@ class ProcessTarget:
             if self._holds(match):
                 self._ledger = self._ledger.confirmed([match.id], self._since(match))
 
-    def _look(self) -> None:
+    def _todo(self) -> list[Match]:
+        """Return who is stale and may be told."""
+        return [
+            match
+            for match in self._found.matches
+            if not self._holds(match) and self._ledger.tells(match.id, self._limit)
+        ]
+
+    def _look(self) -> ReloadError | None:
+        """Look at every process; return why that can't be done, if so."""
         try:
             table = processes.read_table()
-            me = processes.read_me(table, self._pod_uid)
-            self._found = processes.find(
-                self._settings, table, me, uid_of=processes.read_uid
-            )
+            self._found = self._find(table)
         except OSError as error:
-            self._found = Found((), _exhausted(error))
-        else:
-            self._ledger = self._ledger.alive(row.id for row in table.values())
+            problem = _exhausted(error)
+            self._found = Found((), problem)
+            return problem
+        alive = frozenset(table.values())
+        self._ledger = self._ledger.alive(row.id for row in alive)
+        self._containers = {
+            row: where for row, where in self._containers.items() if row in alive
+        }
+        return None
 
-    def _attempt(self, todo: list[Match], change: Change, number: int) -> Steps:
+    def _look_at_known(self) -> bool:
+        """Look at nobody but those found before; say whether all are still meant."""
+        known = [match.id for match in self._found.matches]
+        try:
+            found = self._find(processes.read_lines(each.pid for each in known))
+        except OSError:
+            return False
+        if found.problem or known != [match.id for match in found.matches]:
+            return False
+        self._found = found
+        return True
+
+    def _find(self, table: Table) -> Found:
+        return processes.find(
+            self._settings,
+            table,
+            processes.read_me(table, self._pod_uid),
+            container_of=lambda pid: self._container(table[pid]),
+            uid_of=processes.read_uid,
+        )
+
+    def _container(self, process: Process) -> Container | None:
+        """Tell where a process runs; reading its mounts takes longer than all else.
+
+        It stays there for as long as it is the same program.
+        """
+        where = self._containers.get(process) or processes.read_container(
+            process.id.pid
+        )
+        if where:
+            self._containers[process] = where
+        return where
+
+    def _attempt(self, change: Change, number: int) -> Steps:
+        todo = self._todo()
         before = None
         if self._verification:
             before = yield from self._verification.before(change.number, number)
         # a start time is rounded down to a tick
         signalled = proc.boot_time() - 1 / proc.TICKS_PER_SECOND
         with ExitStack() as stack:
+            problem = self._found.problem
             told, failures = self._signal_all(todo, stack)
-            failure = next(iter(failures), self._found.problem)
+            late, unseen = self._late(todo, signalled)
+            told_late, failures_late = self._signal_all(late, stack)
+            told += told_late
+            failure = next(iter([*failures, *failures_late]), problem or unseen)
             if not told:
                 return Outcome(failure)
             rejected = yield from self._survived(told, stack)
@@ -217,6 +272,23 @@ class ProcessTarget:
             ).rejected(handle.process.id for handle in rejected)
             self._look()
             return Outcome(failure, next(iter(rejected.values()), None))
+
+    def _late(
+        self, told: list[Match], signalled: float
+    ) -> tuple[list[Match], ReloadError | None]:
+        """Look at all processes; return who else was there and is to be told.
+
+        Who came after the signal may have come of it, and who is missing now may have
+        ended of it; but that nobody can be seen at all is a failure.
+        """
+        unseen = self._look()
+        known = {match.id for match in told}
+        late = [
+            match
+            for match in self._todo()
+            if match.id not in known and match.own_start < signalled
+        ]
+        return late, unseen
 
     def _signal_all(
         self, todo: list[Match], stack: ExitStack

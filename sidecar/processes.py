@@ -6,7 +6,7 @@ Reading the table is the edge; everything that decides is a function of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -121,24 +121,43 @@ def read_table() -> dict[int, Process]:
     return table
 
 
+def read_lines(pids: Iterable[int]) -> dict[int, Process]:
+    """Read these processes, ourselves, and everybody above: a small part of the table.
+
+    Whatever is said of one of them, `find` says by it as by the whole table, because
+    who is selected and how old he counts hangs on those above him only.
+    """
+    table: dict[int, Process] = {}
+    waiting = [os.getpid(), *pids]
+    while waiting:
+        pid = waiting.pop()
+        if pid and pid not in table and (process := read_process(pid)):
+            table[pid] = process
+            waiting.append(process.ppid)
+    return table
+
+
 def read_process(pid: int) -> Process | None:
     """Read one process, or None where there is none (any more)."""
     stat = proc.stat(pid)
     if stat is None:
         return None
-    try:
-        argv = psutil.Process(pid).cmdline()
-    except psutil.Error:
+    argv = proc.arguments(pid)
+    if argv is None:
         return None
-    return Process(ProcessId(pid, stat.start), stat.ppid, stat.comm, tuple(argv))
+    return Process(ProcessId(pid, stat.start), stat.ppid, stat.comm, argv)
 
 
 def read_me(table: Table, pod_uid: str | None = None) -> Me:
-    """Find our own place; the pod's uid from our own mounts where it is not given."""
+    """Find our own place; the pod's uid is not looked for here."""
     pid = os.getpid()
-    if pod_uid is None and (own := read_container(pid)):
-        pod_uid = own.pod_uid
     return Me(pid, frozenset(_ancestors(pid, table)), pod_uid)
+
+
+def read_pod_uid() -> str | None:
+    """Return the pod's uid from our own mounts, if they tell."""
+    own = read_container(os.getpid())
+    return own.pod_uid if own else None
 
 
 def read_container(pid: int) -> Container | None:
@@ -198,12 +217,13 @@ def find(
         except ReloadError as error:
             return Found((), error)
 
+    where_matters = bool(settings.container or me.pod_uid)
     matching = {
         pid: process
         for pid, process in table.items()
         if matches(settings, process, me)
         and (pid_file is None or pid == pid_file[0])
-        and _ours(settings, container_of(pid), me)
+        and (not where_matters or _ours(settings, container_of(pid), me))
     }
     roots = {
         pid

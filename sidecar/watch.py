@@ -11,7 +11,6 @@ import os
 import selectors
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -109,7 +108,7 @@ class Watch:
 
     def _watch(self, path: str) -> bool:
         try:
-            status = Path(path).stat()
+            status = os.stat(path)
         except OSError as error:
             self._forget(path)
             raise WatchError("gone", f"{path}: {error.strerror}") from error

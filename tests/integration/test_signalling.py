@@ -14,6 +14,7 @@ from sidecar import proc, processes
 from sidecar.errors import ReloadError
 from sidecar.proc import Credentials
 from sidecar.processes import Process
+from sidecar.settings import ProcessSettings
 from sidecar.signalling import Handle, guard, permitted
 from tests.kubelet import KubeletVolume
 from tests.sidecar_process import SidecarProcess
@@ -206,3 +207,88 @@ def test_a_program_that_does_not_come_back_is_rejected(volume: KubeletVolume) ->
         rejected.facts["retry_in"],
     )
     assert "nothing took its place" in rejected.facts["detail"]
+
+
+def test_who_came_since_the_last_look_is_told_in_the_same_attempt(
+    volume: KubeletVolume,
+) -> None:
+    """Who is known is told first, without a look at every process of the machine."""
+    environment = {"WATCH_DIRS": str(volume.path), "VERIFY_ALIVE": "0"}
+    with (
+        Witness(volume.path) as known,
+        SidecarProcess({**environment, **known.selector()}) as process,
+    ):
+        wait_until(
+            lambda: process.target("process")["state"] == "fresh", "fresh at start"
+        )
+        before = len(process.events("signal_sent"))
+        with Witness(volume.path) as late:
+            volume.write({"app": "changed"})
+            succeeded = process.wait_for("reload_succeeded", count=before + 1)
+            told = process.events("signal_sent")[before:]
+
+            assert [known.pid, late.pid] == [event.facts["pid"] for event in told]
+            assert 1 == succeeded.facts["attempts"]
+
+
+def test_those_above_a_process_are_enough_to_say_all_of_it() -> None:
+    """So who is known need not wait until hundreds of others were looked at."""
+    command = ["sh", "-c", "sleep 1000 & echo $!; wait"]
+    settings = ProcessSettings(names=("sleep", "sh"), select="all")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdout
+        pid = int(shell.stdout.readline())
+        try:
+            lines = processes.read_lines([pid])
+            table = processes.read_table()
+            by_lines, by_table = (
+                processes.find(
+                    settings,
+                    rows,
+                    processes.read_me(rows),
+                    uid_of=processes.read_uid,
+                )
+                for rows in (lines, table)
+            )
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+    assert {pid, shell.pid} <= lines.keys()
+    assert lines == {pid: table[pid] for pid in lines}
+    assert set(by_lines.matches) <= set(by_table.matches)
+    assert {pid, shell.pid} <= {match.id.pid for match in by_lines.matches}
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["cat", "-", "two words"], ("cat", "-", "two words")),
+        (["cat", "-", "x" * 9000], ("cat", "-", "x" * 9000)),
+        (["cat", "-", ""], ("cat", "-", "")),
+        (["app: master process"], ("app:", "master", "process")),
+        (["app"], ("app",)),
+    ],
+)
+def test_arguments_are_told_apart_also_in_a_title(
+    argv: list[str], expected: tuple[str, ...]
+) -> None:
+    """A program that writes a title over its arguments puts spaces between words."""
+    with subprocess.Popen([*argv], executable="tail", stdin=subprocess.PIPE) as program:
+        try:  # while it is being executed there are none, or not all
+            wait_until(
+                lambda: expected == proc.arguments(program.pid),
+                f"it has the arguments {expected}",
+            )
+        finally:
+            program.kill()
+
+
+def test_nothing_is_read_of_a_process_that_is_gone_or_a_zombie() -> None:
+    """One that ended waits for its parent, with a name and no more."""
+    with subprocess.Popen(["true"]) as program:
+        os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+        assert processes.read_process(program.pid) is None
+    assert proc.stat(program.pid) is None
+    assert proc.arguments(program.pid) is None
+    assert proc.credentials(program.pid) is None
+    assert "" == proc.mountinfo(program.pid)

@@ -148,16 +148,14 @@ class _Processes:
         self._polled: list[int] = []
 
     def read_table(self) -> dict[int, Process]:
-        table = {
-            1: Process(ProcessId(1, 1), 0, "pause", ("/pause",)),
-            os.getpid(): Process(ProcessId(os.getpid(), 2), 0, "python", ("python",)),
-        }
-        for pid in self._world.programs:
-            if process := self.read_process(pid):
-                table[pid] = process
-        return table
+        found = map(self.read_process, (1, os.getpid(), *self._world.programs))
+        return {process.id.pid: process for process in found if process}
 
     def read_process(self, pid: int) -> Process | None:
+        if pid == 1:
+            return Process(ProcessId(1, 1), 0, "pause", ("/pause",))
+        if pid == os.getpid():
+            return Process(ProcessId(pid, 2), 0, "python", ("python",))
         program = self._world.programs.get(pid)
         if program is None:
             return None
