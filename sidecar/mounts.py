@@ -75,13 +75,16 @@ def sub_paths(mounts: tuple[Mount, ...], under: str) -> tuple[Mount, ...]:
     """Return the keys that are mounted by subPath at or below a path.
 
     The root of such a mount names a generation: on disk below the volume's directory,
-    on tmpfs at once, and with `//deleted` behind it after a swap (measured).
+    on tmpfs at once, and with `//deleted` behind it after a swap (measured). On a node
+    itself the kubelet prepares such mounts for its containers; no program reads them.
     """
     below = under.rstrip("/") + "/"
     return tuple(
         mount
         for mount in mounts
-        if _GENERATION.search(mount.root) and (mount.point + "/").startswith(below)
+        if _GENERATION.search(mount.root)
+        and (mount.point + "/").startswith(below)
+        and "/volume-subpaths/" not in mount.point
     )
 
 

@@ -47,3 +47,19 @@ def test_escaped_characters_are_read() -> None:
 def test_a_torn_line_is_passed_over() -> None:
     """Nothing in a mount table is a reason to end."""
     assert () == mounts.parse("22 1 8:1 /\n\nnonsense - ")
+
+
+def test_a_key_mounted_by_sub_path_shows_the_generation_in_its_root() -> None:
+    """On the node's disk and on tmpfs; what a kubelet prepares on its node is no key."""
+    parsed = mounts.parse(
+        "40 22 8:1 /pods/9f/volumes/kubernetes.io~configmap/c/..2026_11_22_11_52_24.15/a"
+        " /etc/sub/a ro - ext4 /dev/sda1 rw\n"
+        "41 22 0:50 /..2026_11_22_11_52_24.16/b//deleted /etc/sub/b ro - tmpfs tmpfs rw\n"
+        "42 22 8:1 /pods/9f/volumes/kubernetes.io~configmap/c/..2026_11_22_11_52_24.15/a"
+        " /var/lib/kubelet/pods/9f/volume-subpaths/c/web/0 ro - ext4 /dev/sda1 rw\n"
+    )
+
+    found = [mount.point for mount in mounts.sub_paths(parsed, "/")]
+
+    assert ["/etc/sub/a", "/etc/sub/b"] == found
+    assert () == mounts.sub_paths(parsed, "/etc/other")
