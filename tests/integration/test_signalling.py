@@ -239,6 +239,7 @@ def test_those_above_a_process_are_enough_to_say_all_of_it() -> None:
         assert shell.stdout
         pid = int(shell.stdout.readline())
         try:
+            wait_until(lambda: _executes(pid, "sleep"), "the shell's child is executed")
             lines = processes.read_lines([pid])
             table = processes.read_table()
             by_lines, by_table = (
@@ -292,3 +293,8 @@ def test_nothing_is_read_of_a_process_that_is_gone_or_a_zombie() -> None:
     assert proc.arguments(program.pid) is None
     assert proc.credentials(program.pid) is None
     assert "" == proc.mountinfo(program.pid)
+
+
+def _executes(pid: int, name: str) -> bool:
+    process = processes.read_process(pid)
+    return process is not None and process.comm == name

@@ -50,12 +50,12 @@ def test_a_torn_line_is_passed_over() -> None:
 
 
 def test_a_key_mounted_by_sub_path_shows_the_generation_in_its_root() -> None:
-    """On the node's disk and on tmpfs; what a kubelet prepares on its node is no key."""
+    """On disk and on tmpfs; what a kubelet prepares on its node is no key."""
     parsed = mounts.parse(
-        "40 22 8:1 /pods/9f/volumes/kubernetes.io~configmap/c/..2026_11_22_11_52_24.15/a"
+        "40 22 8:1 /9f/volumes/kubernetes.io~configmap/c/..2026_11_22_11_52_24.1/a"
         " /etc/sub/a ro - ext4 /dev/sda1 rw\n"
-        "41 22 0:50 /..2026_11_22_11_52_24.16/b//deleted /etc/sub/b ro - tmpfs tmpfs rw\n"
-        "42 22 8:1 /pods/9f/volumes/kubernetes.io~configmap/c/..2026_11_22_11_52_24.15/a"
+        "41 22 0:50 /..2026_11_22_11_52_24.1/b//deleted /etc/sub/b ro - tmpfs x rw\n"
+        "42 22 8:1 /9f/volumes/kubernetes.io~configmap/c/..2026_11_22_11_52_24.1/a"
         " /var/lib/kubelet/pods/9f/volume-subpaths/c/web/0 ro - ext4 /dev/sda1 rw\n"
     )
 
