@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import random
 import selectors
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import (
@@ -44,6 +46,12 @@ from .wakeup import Wakeup
 from .watch import Watch
 from .webhook_target import WebhookTarget
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+_STDOUT = 1
+_STDERR = 2
+
 _VERIFY_LIMIT = 4 * 1024 * 1024
 """How much of an answer of `VERIFY_URL` is read, in bytes."""
 
@@ -55,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit status."""
     chosen = _parser().parse_args(arguments)
     command = chosen.command
+    if chosen.version:
+        return _say(f"{__version__}\n")
     try:
         settings = environment.from_env(os.environ)
     except SettingsError as error:
@@ -68,8 +78,12 @@ def main(arguments: Sequence[str]) -> int:
         return run(settings, log, once=command == "once")
     except SettingsError as error:
         return _wrong(log, error)
-    except Exception:
-        log.exception("stopped", status=1, reason="bug")
+    except Exception as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            hint = "raise the limit of open files of this container"
+            log.exception("stopped", status=1, reason="files", hint=hint)
+        else:
+            log.exception("stopped", status=1, reason="bug")
         return 1
 
 
@@ -141,8 +155,18 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse drops what it can't write, and ends as if it had."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Write the help to stdout, or end with status 1."""
+        del file
+        if status := _say(self.format_help()):
+            self.exit(status)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="config-reload-sidecar",
         description="Tells the program in your pod that its mounted configuration"
         " changed, and makes sure that it took it. Configured by environment variables;"
@@ -150,7 +174,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Outside of the pod: push, status, inject and lint, which need"
         " config-reload-sidecar[cli].",
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--version", action="store_true", help="show the version and exit"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser(
         "once",
@@ -182,10 +208,36 @@ def _print_problems(error: SettingsError, *, as_json: bool) -> int:
 def _print(found: Sequence[Finding], status: int, *, as_json: bool) -> int:
     if as_json:
         rows = [finding.as_json() for finding in found]
-        sys.stdout.write(json.dumps({"status": status, "findings": rows}) + "\n")
+        text = json.dumps({"status": status, "findings": rows}) + "\n"
     else:
-        sys.stdout.writelines(f"{finding.as_line()}\n" for finding in found)
-    return status
+        text = "".join(f"{finding.as_line()}\n" for finding in found)
+    return max(status, _say(text))
+
+
+def _say(text: str) -> int:
+    """Write to stdout; return the exit status, which is not 0 if nobody can read it."""
+    try:
+        _write(text)
+    except OSError as error:
+        with suppress(OSError):
+            os.write(_STDERR, f"stdout can't be written: {error.strerror}\n".encode())
+        return 1
+    return 0
+
+
+def _write(text: str) -> None:
+    """Write without a buffer: what it can't get rid of fails again when Python ends.
+
+    UTF-8 whatever the locale, and the name of a key need not even be that.
+
+    Raises:
+        OSError: nobody will read it.
+    """
+    if sys.__stdout__ is None:  # it was closed when we started, and is /dev/null now
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    rest = text.encode("utf-8", "backslashreplace")
+    while rest:
+        rest = rest[os.write(_STDOUT, rest) :]
 
 
 def _couriers(
