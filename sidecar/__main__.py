@@ -6,11 +6,9 @@ SIGTERM until it has a handler, and one that is not dies of SIGHUP; so both come
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
-from types import FrameType
 
 from .cli import COMMANDS
 
@@ -21,11 +19,11 @@ def main() -> int:
     """Run the command line; return the exit status."""
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         return _for_people(sys.argv[1:])
-    _make_undumpable()
-    _fill_standard_streams()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # everybody is looked at anyway
+    _make_undumpable()
+    _fill_standard_streams()
 
     from . import command
 
@@ -44,7 +42,7 @@ def _for_people(arguments: list[str]) -> int:
     return entry.main(arguments)
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
+def _end(*_: object) -> None:
     os._exit(0)
 
 
@@ -60,6 +58,8 @@ def _make_undumpable() -> None:
 
     With a shared process namespace `/proc/<pid>/environ` would show them: proc(5).
     """
+    import ctypes  # after the handlers: it takes longer than all else here
+
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

@@ -78,7 +78,7 @@ def _volumes(settings: Settings) -> Iterator[Finding]:
             snapshot = volume.read(path, selection)
         except VolumeError as error:
             mend = "mount the volume in this container, readable for its uid"
-            yield Finding("volume-unreadable", path, str(error), mend)
+            yield Finding("volume-unreadable", path, error.detail, error.mend or mend)
             continue
         for key in snapshot.unreadable:
             mend = "set fsGroup or defaultMode, or exclude it with WATCH_EXCLUDE"

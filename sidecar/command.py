@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import selectors
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -33,6 +33,7 @@ from .log import Logger, logger
 from .loop import Loop, Parts
 from .memory import Memory
 from .metrics import Metrics
+from .output import say
 from .process_target import ProcessTarget
 from .report import Report
 from .schedule import Pace
@@ -42,8 +43,6 @@ from .wakeup import Wakeup
 from .watch import Watch
 
 if TYPE_CHECKING:
-    import argparse
-
     from .request import Requester
     from .verification import Verification
     from .webhook_target import WebhookTarget
@@ -57,24 +56,36 @@ _VERIFY_TIMEOUT = 10.0
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit status."""
-    # in a pod there are none, and the parser would stay in memory
-    chosen = _parser().parse_args(arguments) if arguments else None
-    command = chosen.command if chosen else None
+    command, as_json = None, False
+    if arguments:  # in a pod there are none, and the parser would stay in memory
+        from .arguments import parse
+
+        chosen = parse(arguments)
+        if chosen.version:
+            return say(f"{__version__}\n")
+        command, as_json = chosen.command, chosen.json
     try:
         settings = environment.from_env(os.environ)
     except SettingsError as error:
-        if chosen and command == "check":
-            return _print_problems(error, as_json=chosen.json)
+        if command == "check":
+            return _print_problems(error, as_json=as_json)
         return _wrong(logger(_log_settings()), error)
-    if chosen and command == "check":
-        return _check(settings, as_json=chosen.json)
-    log = logger(settings.log)
+    if command == "check":
+        return _check(settings, as_json=as_json)
+    return _run(settings, logger(settings.log), once=command == "once")
+
+
+def _run(settings: Settings, log: Logger, *, once: bool) -> int:
     try:
-        return run(settings, log, once=command == "once")
+        return run(settings, log, once=once)
     except SettingsError as error:
         return _wrong(log, error)
-    except Exception:
-        log.exception("stopped", status=1, reason="bug")
+    except Exception as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            hint = "raise the limit of open files of this container"
+            log.exception("stopped", status=1, reason="files", hint=hint)
+        else:
+            log.exception("stopped", status=1, reason="bug")
         return 1
 
 
@@ -146,33 +157,6 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="config-reload-sidecar",
-        description="Tells the program in your pod that its mounted configuration"
-        " changed, and makes sure that it took it. Configured by environment variables;"
-        " the README lists them.",
-        epilog="Outside of the pod: push, status, inject and lint, which need"
-        " config-reload-sidecar[cli].",
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser(
-        "once",
-        help="one attempt for each target that is stale; status 0 if all are fresh"
-        " after it, 1 if not",
-    )
-    explain = commands.add_parser(
-        "check",
-        help="explain the environment: volumes, processes, webhooks, limits; status 0"
-        " if nothing is wrong, 1 if something is, 2 if the settings are",
-    )
-    explain.add_argument("--json", action="store_true", help="write JSON")
-    return parser
-
-
 def _check(settings: Settings, *, as_json: bool) -> int:
     """Print what is found, for a person or a machine; return the exit status."""
     found = [*check.look(settings), *check.ask(settings)]
@@ -189,10 +173,10 @@ def _print_problems(error: SettingsError, *, as_json: bool) -> int:
 def _print(found: Sequence[Finding], status: int, *, as_json: bool) -> int:
     if as_json:
         rows = [finding.as_json() for finding in found]
-        sys.stdout.write(json.dumps({"status": status, "findings": rows}) + "\n")
+        text = json.dumps({"status": status, "findings": rows}) + "\n"
     else:
-        sys.stdout.writelines(f"{finding.as_line()}\n" for finding in found)
-    return status
+        text = "".join(f"{finding.as_line()}\n" for finding in found)
+    return max(status, say(text))
 
 
 def _couriers(

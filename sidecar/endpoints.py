@@ -200,6 +200,9 @@ def _unavailable(host: str, port: int, error: OSError) -> str:
             f"{asked}: this user may not bind it. Choose a port of 1024 or more, for "
             f"example HTTP_LISTEN=:9533"
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        said = "raise the limit of open files of this container"
+        return f"{asked}: {error.strerror}; {said}"
     return (
         f"{asked}: {error.strerror or error}. Choose an address of this pod, or leave "
         f"the host out to listen on all of them: HTTP_LISTEN=:{port}"

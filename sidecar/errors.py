@@ -38,7 +38,12 @@ class WatchError(SidecarError):
 
 
 class VolumeError(SidecarError):
-    """A volume cannot be read now; the message says which and why."""
+    """A volume cannot be read now; the message says which and why, and `mend` how."""
+
+    def __init__(self, detail: str, mend: str | None = None) -> None:
+        super().__init__(f"{detail}: {mend}" if mend else detail)
+        self.detail = detail
+        self.mend = mend
 
 
 class Interrupted(SidecarError):  # noqa: N818  # no error: somebody asked us to end

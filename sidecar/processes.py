@@ -6,6 +6,7 @@ Reading the table is the edge; everything that decides is a function of it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -32,6 +33,8 @@ PAUSE = frozenset({"pause", "pod"})
 
 _PID_FILE_SLACK = 0.05
 _PID_FILE_LIMIT = 4096
+_PID = re.compile(rb"0*[1-9][0-9]{0,9}")
+"""The kernel counts to 4,194,304 at most (PID_MAX_LIMIT), and /proc takes no more."""
 
 
 class ProcessId(NamedTuple):
@@ -189,7 +192,7 @@ def read_pid_file(path: Path) -> tuple[int, float]:
             " too, at the same path",
         ) from error
     words = content.split()
-    if not words or not words[0].isdigit() or int(words[0]) < 1:
+    if not words or not _PID.fullmatch(words[0]):
         raise ReloadError(
             "pid_file",
             f"PID_FILE {path} holds no PID",
@@ -231,7 +234,7 @@ def find(
         if not any(above in matching for above in _ancestors(pid, table))
     }
     selected = matching if settings.select == "all" else sorted(roots)
-    if pid_file and (problem := _not_named(settings, pid_file, table, matching)):
+    if pid_file and (problem := _not_named(settings, pid_file, table, matching, me)):
         return Found((), problem)
     found = []
     for pid in selected:
@@ -304,11 +307,14 @@ def _not_named(
     pid_file: tuple[int, float],
     table: Table,
     matching: Table,
+    me: Me,
 ) -> ReloadError | None:
     """Say why the process that the PID file names is not to be told."""
     pid, changed = pid_file
     path = settings.pid_file
-    if pid not in table:
+    if pid == me.pid:
+        detail = f"PID_FILE {path} names process {pid}, the sidecar itself"
+    elif pid not in table:
         detail = f"PID_FILE {path} names process {pid}, which does not exist"
     elif table[pid].id.start / proc.TICKS_PER_SECOND > changed + _PID_FILE_SLACK:
         detail = f"PID_FILE {path} is older than process {pid}, so it means another"

@@ -410,8 +410,10 @@ def _require_parsable(reader: Reader, tls: TlsSettings) -> None:
 
 
 def _reason(error: OSError) -> str:
-    # of an ssl.SSLError, `reason` is OpenSSL's word and `strerror` names a line of C
-    return getattr(error, "reason", None) or error.strerror or str(error)
+    """Say what is wrong with a TLS file; OpenSSL itself would name a line of C."""
+    if hasattr(error, "reason"):  # an ssl.SSLError; None where it found nothing at all
+        return str(error.reason or "there is no PEM in it")
+    return error.strerror or str(error)
 
 
 def _readable_now(text: str) -> Path:
@@ -460,9 +462,10 @@ def _verify(reader: Reader) -> VerifySettings:
         changes=reader.optional("VERIFY_CHANGES", values.pattern_with_one_group),
         timeout=reader.value("VERIFY_TIMEOUT", values.duration),
     )
-    if not reader.given("VERIFY_URL"):
-        for name in reader.given("VERIFY_STATUS", "VERIFY_BODY", "VERIFY_CHANGES"):
-            reader.wrong(name, "nothing to look at; set VERIFY_URL too, or remove it")
+    idle = reader.given("VERIFY_STATUS", "VERIFY_BODY", "VERIFY_CHANGES")
+    if idle and not reader.given("VERIFY_URL"):
+        what = f"nothing to look at for {', '.join(idle)}; set it, or remove them"
+        reader.missing("VERIFY_URL", what)
     return verify
 
 

@@ -93,9 +93,11 @@ def _failures_named(files: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        said = words(error)
         hint = "mount the Secret's key there, readable for this container's runAsUser"
         if isinstance(error, ssl.SSLError):
+            said = said if error.reason else "there is no PEM in it"
             hint = (
                 "put PEM into the files, and the certificate's key without a password"
             )
-        raise ReloadError("tls_files", f"{files}: {words(error)}", hint) from error
+        raise ReloadError("tls_files", f"{files}: {said}", hint) from error

@@ -266,8 +266,9 @@ class _Reading:
             self.files.append((name, place, status))
             if len(self.files) > _MOST:
                 raise VolumeError(
-                    f"{self.path} has more than {_MOST} keys: choose with WATCH_INCLUDE"
-                    " and WATCH_EXCLUDE which of them are configuration"
+                    f"{self.path} has more than {_MOST} keys",
+                    "choose with WATCH_INCLUDE and WATCH_EXCLUDE which of them are"
+                    " configuration",
                 )
 
     def _enter(
@@ -283,8 +284,8 @@ class _Reading:
             if len(self.directories) > _MOST:
                 raise VolumeError(
                     f"{self.path} has more than {_MOST} directories, with those that"
-                    " links lead to: watch in WATCH_DIRS only the one that holds the"
-                    " configuration"
+                    " links lead to",
+                    "name in WATCH_DIRS only the one that holds the configuration",
                 )
         if len(above) > _DEEPEST:
             too_deep = OSError(errno.ENAMETOOLONG, "too deep", place)
@@ -395,4 +396,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _gone(path: str, error: OSError) -> str:
-    return f"{path} can't be read now: {error.strerror or error}"
+    said = f"{path} can't be read now: {error.strerror or error}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{said}; raise the limit of open files of this container"
+    return said

@@ -513,6 +513,11 @@ def test_a_certificate_may_hold_its_key(enough: dict[str, str], pem: Path) -> No
         ({"CA": "."}, "WEBHOOK_CA_FILE='{pem}/.': not a regular file"),
         ({"CA": "text.pem"}, "WEBHOOK_CA_FILE='{pem}/text.pem': not a CA file"),
         ({"CERT": "cert.pem"}, "WEBHOOK_CERT_FILE='{pem}/cert.pem': not a certificate"),
+        (
+            {"CERT": "text.pem"},
+            "WEBHOOK_CERT_FILE='{pem}/text.pem': not a certificate with its key (there"
+            " is no PEM in it); accepted: PEM",
+        ),
         ({"KEY": "key.pem"}, "WEBHOOK_KEY_FILE='{pem}/key.pem': a key without"),
         (
             {"CERT": "cert.pem", "KEY": "other-key.pem"},
@@ -571,13 +576,27 @@ def test_a_ca_that_nobody_asks_is_suspicious(
     assert "has no effect" in warning
 
 
+def test_each_problem_of_a_verification_is_said_once(enough: dict[str, str]) -> None:
+    """That there is no URL is one of them, whatever else is wrong."""
+    wrong = {"VERIFY_STATUS": "9999", "VERIFY_BODY": "(", "VERIFY_CHANGES": "("}
+    with pytest.raises(SettingsError) as caught:
+        settings.from_env(enough | wrong)
+
+    assert ["VERIFY_URL", *wrong] == [
+        re.split("[ =]", said)[0] for said in caught.value.problems
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("VERIFY_STATUS", "204"), ("VERIFY_BODY", "ok"), ("VERIFY_CHANGES", "t (.)")],
 )
 def test_verification_needs_a_url(enough: dict[str, str], name: str, text: str) -> None:
     """Otherwise everything would count as verified."""
-    assert "set VERIFY_URL too" in problem(enough | {name: text})
+    said = problem(enough | {name: text})
+
+    assert said.startswith("VERIFY_URL is not set: ")
+    assert name in said
 
 
 def test_retrying_from_above_its_maximum_is_suspicious(
