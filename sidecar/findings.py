@@ -34,209 +34,209 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "settings-wrong": Code(
             Severity.PROBLEM,
             "A setting is wrong, and nothing runs.",
-            "Change the variable that the message names.",
+            "change the variable that the message names",
         ),
         "settings-odd": Code(
             Severity.WARNING,
             "A setting has no effect or is suspicious.",
-            "Correct its name, or remove it.",
+            "correct its name, or remove it",
         ),
         "volume": Code(Severity.OK, "A volume can be read."),
         "volume-unreadable": Code(
             Severity.PROBLEM,
             "A volume can't be read.",
-            "Mount it in the sidecar, readable for its uid.",
+            "mount it in the sidecar, readable for its uid",
         ),
         "volume-empty": Code(
             Severity.WARNING,
             "A volume has no selected key.",
-            "Mind WATCH_INCLUDE; an optional object may not exist yet.",
+            "mind WATCH_INCLUDE; an optional object may not exist yet",
         ),
         "volume-none": Code(
             Severity.PROBLEM,
             "There is no volume to watch.",
-            "Mount the ConfigMap or Secret as a directory in the program.",
+            "mount the ConfigMap or Secret as a directory in the program",
         ),
         "volume-unmounted": Code(
             Severity.PROBLEM,
             "A watched directory is no volume that the sidecar mounts.",
-            "Mount the program's volume there, read-only.",
+            "mount the program's volume there, read-only",
         ),
         "volume-writable": Code(
             Severity.WARNING,
             "A watched volume is mounted writable.",
-            "Set readOnly: true: the sidecar only reads.",
+            "set readOnly: true: the sidecar only reads",
         ),
         "key-unreadable": Code(
             Severity.WARNING,
             "A key can't be read.",
-            "Set fsGroup or defaultMode, or exclude it with WATCH_EXCLUDE.",
+            "set fsGroup or defaultMode, or exclude it with WATCH_EXCLUDE",
         ),
         "sub-path": Code(
             Severity.PROBLEM,
             "A key is mounted by subPath and never changes while its container runs.",
-            "Mount the whole volume as a directory, without subPath.",
+            "mount the whole volume as a directory, without subPath",
         ),
         "immutable": Code(
             Severity.WARNING,
             "A watched object is immutable, so its content never changes.",
-            "Make it mutable, or don't watch it: mount a new object instead.",
+            "make it mutable, or don't watch it: mount a new object instead",
         ),
         "env-from": Code(
             Severity.WARNING,
             "A variable comes from a watched object, and changes only at a restart.",
-            "Read it from the volume, or restart the pod for it.",
+            "read it from the volume, or restart the pod for it",
         ),
         "token-watched": Code(
             Severity.WARNING,
             "A token is watched, which changes every 50 minutes by itself.",
-            "Exclude its key with WATCH_EXCLUDE.",
+            "exclude its key with WATCH_EXCLUDE",
         ),
         "namespace": Code(Severity.OK, "The process namespace is shared."),
         "namespace-own": Code(
             Severity.WARNING,
             "The process namespace seems not to be shared.",
-            "Set shareProcessNamespace: true in the pod spec.",
+            "set shareProcessNamespace: true in the pod spec",
         ),
         "namespace-missing": Code(
             Severity.PROBLEM,
             "Signals are asked for, but the process namespace is not shared.",
-            "Set shareProcessNamespace: true in the pod spec.",
+            "set shareProcessNamespace: true in the pod spec",
         ),
         "namespace-needless": Code(
             Severity.WARNING,
             "The process namespace is shared, but nobody is signalled.",
-            "Remove shareProcessNamespace, if nothing else needs it.",
+            "remove shareProcessNamespace, if nothing else needs it",
         ),
         "process": Code(Severity.OK, "A process would be signalled."),
         "process-absent": Code(
             Severity.PROBLEM,
             "No process would be signalled.",
-            "Correct the selector, or wait until the program runs.",
+            "correct the selector, or wait until the program runs",
         ),
         "container-unknown": Code(
             Severity.PROBLEM,
             "A container is named that the pod does not have.",
-            "Name one of the pod's containers.",
+            "name one of the pod's containers",
         ),
         "container-ambiguous": Code(
             Severity.PROBLEM,
             "Several containers could be the program.",
-            "Choose one with --container.",
+            "choose one with --container",
         ),
         "signal-refused": Code(
             Severity.PROBLEM,
             "The kernel would refuse the signal.",
-            "Run the sidecar with the program's uid.",
+            "run the sidecar with the program's uid",
         ),
         "signal-unhandled": Code(
             Severity.PROBLEM,
             "The process does not handle the signal, so it is not sent.",
-            "Send a signal that it handles, or call its webhook.",
+            "send a signal that it handles, or call its webhook",
         ),
         "uid-unknown": Code(
             Severity.WARNING,
             "An image decides a uid, so nobody can tell if it may be signalled.",
-            "Set one runAsUser for the program's container and the sidecar.",
+            "set one runAsUser for the program's container and the sidecar",
         ),
         "uid-forbidden": Code(
             Severity.PROBLEM,
             "The sidecar would have to be root, which runAsNonRoot forbids.",
-            "Set runAsUser of the program's container to the uid of its image.",
+            "set runAsUser of the program's container to the uid of its image",
         ),
         "kill-root": Code(
             Severity.WARNING,
             "The sidecar runs as root with the capability KILL.",
-            "Set one runAsUser for the program's container and the sidecar.",
+            "set one runAsUser for the program's container and the sidecar",
         ),
         "kill-in-vain": Code(
             Severity.WARNING,
             "KILL is given to a container that is not root, and has no effect.",
-            "Run the sidecar with the program's uid, and without KILL.",
+            "run the sidecar with the program's uid, and without KILL",
         ),
         "restart-never": Code(
             Severity.PROBLEM,
             "The signal ends the program, and the kubelet would not start it again.",
-            "Set restartPolicy: Always, or send a signal that reloads.",
+            "set restartPolicy: Always, or send a signal that reloads",
         ),
         "endless": Code(
             Severity.PROBLEM,
             "The sidecar keeps the pod from starting or from completing.",
-            "Make it an init container with restartPolicy: Always (inject --native).",
+            "make it an init container with restartPolicy: Always (inject --native)",
         ),
         "startup-none": Code(
             Severity.WARNING,
             "A native sidecar has no startup probe, so the program does not wait.",
-            "Add a startupProbe on /healthz.",
+            "add a startupProbe on /healthz",
         ),
         "startup-deadlock": Code(
             Severity.PROBLEM,
             "The startup probe waits for the program, which waits for the probe.",
-            "Probe /healthz at the start, or set READY_WHEN=watching.",
+            "probe /healthz at the start, or set READY_WHEN=watching",
         ),
         "readiness": Code(
             Severity.WARNING,
             "The sidecar's readiness can take the pod out of service.",
-            "Set READY_WHEN=watching, or remove the readinessProbe.",
+            "set READY_WHEN=watching, or remove the readinessProbe",
         ),
         "limits-none": Code(
             Severity.WARNING,
             "The sidecar has no memory limit.",
-            "Set resources.limits.memory: 96Mi.",
+            "set resources.limits.memory: 96Mi",
         ),
         "image-latest": Code(
             Severity.WARNING,
             "The sidecar's image is whatever is the latest.",
-            "Name a version or a digest.",
+            "name a version or a digest",
         ),
         "webhook": Code(Severity.OK, "A webhook's server accepts connections."),
         "webhook-unreachable": Code(
             Severity.PROBLEM,
             "A webhook's server can't be connected to.",
-            "Look whether the program is up, and whether host, port and CA are right.",
+            "look whether the program is up, and whether host, port and CA are right",
         ),
         "inotify": Code(Severity.OK, "inotify is to be had."),
         "inotify-limit": Code(
             Severity.WARNING,
             "inotify is not to be had; volumes are polled every 2 s.",
-            "Raise the limit on the node: sysctl fs.inotify.",
+            "raise the limit on the node: sysctl fs.inotify",
         ),
         "state": Code(Severity.OK, "What is known survives a restart of the sidecar."),
         "state-none": Code(
             Severity.WARNING,
             "Nothing survives a restart of the sidecar.",
-            "Mount an emptyDir and name it in STATE_DIR.",
+            "mount an emptyDir and name it in STATE_DIR",
         ),
         "state-unwritable": Code(
             Severity.WARNING,
             "STATE_DIR can't be written.",
-            "Mount a writable emptyDir there.",
+            "mount a writable emptyDir there",
         ),
         "port": Code(Severity.OK, "The endpoints can be served."),
         "port-taken": Code(
             Severity.PROBLEM,
             "The endpoints' port is taken.",
-            "Set HTTP_LISTEN to a free port of the pod.",
+            "set HTTP_LISTEN to a free port of the pod",
         ),
         "injected-otherwise": Code(
             Severity.WARNING,
             "The pod has the sidecar already, and not as asked for; it stays so.",
-            "Take it out first with inject --remove, or change it by hand.",
+            "take it out first with inject --remove, or change it by hand",
         ),
         "manifest-broken": Code(
             Severity.PROBLEM,
             "A manifest can't be read.",
-            "Correct it; kubectl would refuse it, too.",
+            "correct it; kubectl would refuse it, too",
         ),
         "manifest-shared": Code(
             Severity.PROBLEM,
             "What would be changed is used elsewhere too, through an alias.",
-            "Write it out there, without anchor and alias.",
+            "write it out there, without anchor and alias",
         ),
         "manifest-none": Code(
             Severity.PROBLEM,
             "There is no pod template to put the sidecar into.",
-            "Name the files with the workloads; mind --only.",
+            "name the files with the workloads; mind --only",
         ),
     }
 )
@@ -251,11 +251,22 @@ class Finding:
     subject: str
     text: str
     mend: str | None = None
+    """None for the usual one."""
 
     @property
     def severity(self) -> Severity:
         """How much it matters."""
         return CODES[self.code].severity
+
+    @property
+    def remedy(self) -> str | None:
+        """What to change: the finding's own mend, else the usual one of its code."""
+        return self.mend or CODES[self.code].mend
+
+    @property
+    def sentence(self) -> str:
+        """What is found and what to change, for a person."""
+        return f"{self.text} → {self.remedy}" if self.remedy else self.text
 
     def as_json(self) -> dict[str, str | None]:
         """Return what `check --json` prints for it."""
@@ -264,13 +275,12 @@ class Finding:
             "severity": self.severity,
             "subject": self.subject,
             "text": self.text,
-            "mend": self.mend,
+            "mend": self.remedy,
         }
 
     def as_line(self) -> str:
         """Write it for a person, on one line."""
-        mend = f" → {self.mend}" if self.mend else ""
-        return f"{self.severity:<8}{self.subject}: {self.text}{mend}"
+        return f"{self.severity:<8}{self.subject}: {self.sentence}"
 
 
 def status(findings: Iterable[Finding]) -> int:

@@ -38,6 +38,7 @@ DEEPEST = 100
 _START = re.compile(r"^(?=---(?:\s|$))|(?<=^\.\.\.\n)", re.MULTILINE)
 _NOTHING = re.compile(r"(?:[ \t\r\ufeff]*(?:#.*)?\n?|%.*\n?|\.\.\.\s*)*")
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
+_OCTAL = re.compile(r"0o?([0-7]{1,6})")
 _WORDS = MappingProxyType(
     {"": None, "~": None, "null": None}
     | {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -247,6 +248,8 @@ def _value(node: Scalar) -> Plain:
         return node.text
     if node.text.lower() in _WORDS:
         return _WORDS[node.text.lower()]
+    if octal := _OCTAL.fullmatch(node.text):
+        return int(octal[1], 8)
     return int(node.text) if _NUMBER.fullmatch(node.text) else node.text
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from sidecar import presets
-from sidecar.findings import CODES, Finding
+from sidecar.findings import Finding
 
 from . import edits, lint, pod, remarks, rules, sources
 from .changes import Change, adding, removing
@@ -143,8 +143,7 @@ def _missing(known: list[Thing], asked: list[str]) -> Iterator[Remark]:
 
 
 def _nothing(text: str) -> Remark:
-    finding = Finding("manifest-none", "", text, CODES["manifest-none"].mend)
-    return Remark("input", 1, "", finding)
+    return Remark("input", 1, "", Finding("manifest-none", "", text))
 
 
 def _judged(result: Changed, immutable: frozenset[pod.Object]) -> Iterator[Remark]:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from sidecar.presets import PRESETS, SELECTORS, defaults
 
 from .documents import Path, Plain
-from .intent import problems
-from .pod import NAME, TOKENS, Container, Mount, Pod, parse, repository
+from .intent import Intent, problems
+from .pod import NAME, TOKENS, Container, Mount, Pod, is_below, parse, repository
 from .rules import OWN_UID, Flaw
 
 IMAGE = "localhost/config-reload-sidecar:dev"
@@ -76,6 +76,7 @@ def plan(pod: Pod, wish: Wish) -> Plan:
     program = _program(pod, wish)
     mounts = _watched(pod, program, wish)
     env, signals = _env(pod, program, mounts, wish)
+    mounts |= _with_sockets(program, env)
     native = wish.native or pod.restart_policy != "Always"
     container: dict[str, Plain] = {"name": NAME}
     if native:
@@ -196,8 +197,7 @@ def _place(mount: Mount) -> str:
     WATCH_DIRS separates directories by commas.
     """
     path = mount.directory
-    inside = path.rstrip("/") + "/"
-    if "," in path or any(f"{needed}/".startswith(inside) for needed in _NEEDED):
+    if "," in path or any(is_below(needed, path) for needed in _NEEDED):
         return f"/watched/{mount.volume}"
     return path
 
@@ -246,10 +246,26 @@ def _with_verification(chosen: dict[str, str], program: Container) -> dict[str, 
         return chosen
     verify = urlsplit(known["VERIFY_URL"])
     added = {"PRESET": preset}
-    host = url.netloc.rpartition("@")[2]
-    if (url.scheme, host) != (verify.scheme, verify.netloc):
-        added["VERIFY_URL"] = verify._replace(scheme=url.scheme, netloc=host).geturl()
+    # Prometheus and its kin may serve everything below a prefix
+    prefix, reload, _ = url.path.rpartition("/-/reload")
+    moved = verify._replace(
+        scheme=url.scheme,
+        netloc=url.netloc.rpartition("@")[2],
+        path=f"{prefix if reload else ''}{verify.path}",
+    )
+    if moved != verify:
+        added["VERIFY_URL"] = moved.geturl()
     return added | chosen
+
+
+def _with_sockets(program: Container, env: dict[str, str]) -> dict[str, Mount]:
+    """Return the program's mounts in which the unix sockets lie that are called."""
+    told = Intent({}, env)
+    return {
+        mount.directory: mount
+        for mount in program.mounts
+        if any(is_below(socket, mount.directory) for socket in told.sockets)
+    }
 
 
 def _volume_mounts(mounts: dict[str, Mount]) -> list[Plain]:

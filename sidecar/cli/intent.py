@@ -6,10 +6,10 @@ files gets stand-ins here.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from urllib.parse import unquote, urlsplit
 
 from sidecar import presets, settings, values
 from sidecar.errors import SettingsError
@@ -66,6 +66,13 @@ class Intent:
         return tuple(
             str(values.absolute_path(item)) for item in items if item.startswith("/")
         )
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """The unix sockets that are called."""
+        urls = values.separate_urls(self.effective.get("WEBHOOK_URL", ""))
+        parts = (urlsplit(url) for url in urls)
+        return tuple(unquote(p.netloc) for p in parts if p.scheme == "http+unix")
 
     @property
     def ends_the_program(self) -> bool:
@@ -162,8 +169,3 @@ def _wrong_path(name: str, text: str) -> Iterator[str]:
         values.absolute_path(text)
     except ValueError as error:
         yield f"{name}={text!r}: {error}"
-
-
-def signal_name(text: str) -> str:
-    """Name a signal as everybody writes it."""
-    return signal.Signals(values.signal_number(text)).name

@@ -82,6 +82,10 @@ def _summary(found: list[Thing], told: list[Remark]) -> str:
     ours = sum(bool(spec.sidecars) for spec in specs)
     problems = sum(findings.status([remark.finding]) for remark in told)
     return (
-        f"{len(specs)} pod templates, {ours} with the sidecar: "
-        f"{problems} problems, {len(told) - problems} warnings"
+        f"{_counted(len(specs), 'pod template')}, {ours} with the sidecar: "
+        f"{_counted(problems, 'problem')}, {_counted(len(told) - problems, 'warning')}"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

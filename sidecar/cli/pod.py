@@ -35,6 +35,9 @@ class Volume:
     """`configMap`, `secret`, `projected`, or any other that Kubernetes has."""
 
     objects: frozenset[Object]
+    mode: int | None
+    """`defaultMode`, in which its files are made."""
+
     tokens: tuple[str, ...]
     """The keys that hold a service account's token, which changes by itself."""
 
@@ -140,6 +143,7 @@ class Pod:
     restart_policy: str
     uid: int | None
     gid: int | None
+    fs_group: int | None
     non_root: bool | None
 
     @property
@@ -184,6 +188,11 @@ class Pod:
         return bool(self.non_root if own is None else own)
 
 
+def is_below(path: str, directory: str) -> bool:
+    """Say whether a path is a directory's, or lies in it."""
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
+
+
 def repository(image: str) -> str:
     """Return an image's name in full, without its tag and digest.
 
@@ -220,6 +229,7 @@ def parse(spec: Plain) -> Pod:
         restart_policy=_text(said.get("restartPolicy")) or "Always",
         uid=_number(security.get("runAsUser")),
         gid=_number(security.get("runAsGroup")),
+        fs_group=_number(security.get("fsGroup")),
         non_root=_flag(security.get("runAsNonRoot")),
     )
 
@@ -310,6 +320,7 @@ def _volume(index: int, said: dict[str, Plain]) -> Volume:
         name=_text(said.get("name")),
         kind=kind,
         objects=frozenset(objects),
+        mode=_number(source.get("defaultMode")),
         tokens=tuple(text for token in tokens if (text := _text(token))),
     )
 

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sidecar.findings import CODES, Finding, Severity
+from sidecar.findings import Finding, Severity
 
 from .documents import Path
 from .rules import Flaw
 from .sources import SourceError
 from .workloads import Thing
-
-_ARROW = " → "
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +34,7 @@ class Remark:
         found = self.finding
         where = " ".join(filter(None, [found.subject, self.path]))
         head = f"{self.file}:{self.line}: {found.severity} {found.code}"
-        return (
-            f"{head}: {where}: {_sentence(found)}"
-            if where
-            else (f"{head}: {_sentence(found)}")
-        )
+        return ": ".join(filter(None, [head, where, found.sentence]))
 
     def as_github(self) -> str:
         """Write it as a workflow command, which annotates the line of a change."""
@@ -48,22 +42,20 @@ class Remark:
         kind = "error" if found.severity is Severity.PROBLEM else "warning"
         place = f"file={_property(self.file)},line={self.line}"
         title = _property(f"{found.subject} {found.code}".strip())
-        return f"::{kind} {place},title={title}::{_message(_sentence(found))}"
+        return f"::{kind} {place},title={title}::{_message(found.sentence)}"
 
 
 def of_flaw(thing: Thing, flaw: Flaw) -> Remark:
     """Place a pod's flaw in its manifest."""
     path = (*(thing.spec_path or thing.path), *flaw.path)
     document = thing.document
-    mend = flaw.mend or CODES[flaw.code].mend
-    finding = Finding(flaw.code, str(thing), flaw.text, mend)
+    finding = Finding(flaw.code, str(thing), flaw.text, flaw.mend)
     return Remark(document.file, document.line_of(path), shown(path), finding)
 
 
 def of_source(error: SourceError) -> Remark:
     """Say that a manifest can't be had."""
-    mend = CODES["manifest-broken"].mend
-    finding = Finding("manifest-broken", "", str(error), mend)
+    finding = Finding("manifest-broken", "", str(error))
     return Remark(error.file, error.line, "", finding)
 
 
@@ -76,10 +68,6 @@ def shown(path: Path) -> str:
 def rendered(remarks: Iterable[Remark], output: str) -> str:
     """Write remarks in one of the formats of `OUTPUTS`."""
     return OUTPUTS[output](list(remarks))
-
-
-def _sentence(finding: Finding) -> str:
-    return f"{finding.text}{_ARROW}{finding.mend}" if finding.mend else finding.text
 
 
 def _message(text: str) -> str:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from .documents import Path
 from .intent import Intent, intent, misspelt_variables, problems
-from .pod import PROGRAM, Container, Mount, Object, Pod, Volume, repository
+from .pod import (
+    PROGRAM,
+    Container,
+    Mount,
+    Object,
+    Pod,
+    Volume,
+    is_below,
+    repository,
+)
 
 OWN_UID = 65532
 """The uid of the sidecar's image."""
@@ -65,7 +74,7 @@ class Case:
         around = [
             mount
             for mount in self.sidecar.mounts
-            if f"{directory}/".startswith(f"{mount.directory.rstrip('/')}/")
+            if is_below(directory, mount.directory)
         ]
         return max(around, key=lambda mount: len(mount.directory), default=None)
 
@@ -90,7 +99,7 @@ def _settings(case: Case) -> Iterator[Flaw]:
         yield Flaw("settings-odd", variable.path, text)
 
 
-def _volumes(case: Case) -> Iterator[Flaw]:
+def _mounts(case: Case) -> Iterator[Flaw]:
     for directory in case.intent.directories:
         mount = case.mount_of(directory)
         if mount is None:
@@ -103,7 +112,17 @@ def _volumes(case: Case) -> Iterator[Flaw]:
         if not mount.is_read_only:
             text = f"{directory} is watched, and mounted writable"
             yield Flaw("volume-writable", mount.path, text)
+
+
+def _contents(case: Case) -> Iterator[Flaw]:
     for mount, volume in case.watched:
+        if not _may_read(case, volume):
+            text = (
+                f"the files of the watched volume {volume.name} are root's, with mode "
+                f"{volume.mode or 0:04o}: the sidecar can't read them"
+            )
+            mend = "set fsGroup in the pod's securityContext"
+            yield Flaw("volume-unreadable", mount.path, text, mend)
         for kind, name in sorted(volume.objects & case.immutable):
             text = f"{kind} {name} of the watched volume {volume.name} is immutable"
             yield Flaw("immutable", mount.path, text)
@@ -115,6 +134,24 @@ def _volumes(case: Case) -> Iterator[Flaw]:
                 " every 50 minutes",
                 f"set WATCH_EXCLUDE to {token}",
             )
+
+
+def _may_read(case: Case, volume: Volume) -> bool:
+    """Say whether the kubelet makes files that the sidecar may read.
+
+    They are root's; with an fsGroup they are that group's too, who may read them.
+    """
+    may_others = volume.mode is None or bool(volume.mode & 0o004)
+    own = _own_uid(case)
+    return may_others or case.pod.fs_group is not None or own in (0, None)
+
+
+def _sockets(case: Case) -> Iterator[Flaw]:
+    for socket in case.intent.sockets:
+        if case.mount_of(socket) is None:
+            text = f"{socket} is called, and no volume is mounted there"
+            mend = "mount the volume that the program makes it in"
+            yield Flaw("volume-unmounted", case.at("WEBHOOK_URL"), text, mend)
 
 
 def _application(case: Case) -> Iterator[Flaw]:
@@ -267,7 +304,9 @@ def _state(case: Case) -> Iterator[Flaw]:
 
 RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
     _settings,
-    _volumes,
+    _mounts,
+    _contents,
+    _sockets,
     _application,
     _namespace,
     _uids,
