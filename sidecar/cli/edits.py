@@ -193,7 +193,9 @@ def _without_lines(document: Document, start: int, end: int) -> Edit:
     column = _column(document, start)
     first = _comments_above(text, _line_start(text, start), column)
     after = text.find("\n", max(end - 1, 0))
-    return Edit(first, len(text) if after < 0 else after + 1, "")
+    if after < 0:  # the last line of all has no end, and so has the one before then
+        return Edit(len(text[:first].rstrip("\r\n")), len(text), "")
+    return Edit(first, after + 1, "")
 
 
 def _comments_above(text: str, line_start: int, column: int) -> int:

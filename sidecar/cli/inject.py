@@ -159,15 +159,15 @@ def _judged(result: Changed, immutable: frozenset[pod.Object]) -> Iterator[Remar
 
 def _joined(results: list[Changed]) -> Iterator[str]:
     """Make one stream of several files' documents."""
-    before: Changed | None = None
+    before = ""
     for result in results:
         text = result.text
-        if before and before.document.file != result.document.file:
+        if before and result.document.first_line == 1:  # of another file
             text = text.removeprefix("\ufeff")
-            yield "" if before.text.endswith("\n") else "\n"
+            yield "" if before.endswith("\n") else "\n"
             yield "" if _BEGINS.match(text) else "---\n"
         yield text
-        before = result
+        before = text
 
 
 def _change(arguments: argparse.Namespace) -> Change:

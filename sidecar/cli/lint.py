@@ -25,6 +25,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="text",
         help="for people, for machines, or annotations of a change on GitHub",
     )
+    parser.add_argument(
+        "--codes", action="store_true", help="print what can be found, as docs/LINT.md"
+    )
     parser.set_defaults(run=run)
 
 
@@ -40,6 +43,9 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what is found; return 1 if anything is a problem."""
+    if arguments.codes:
+        sys.stdout.write(catalogue())
+        return 0
     found: list[Thing] = []
     told: list[Remark] = []
     for document in sources.documents(arguments.files):
@@ -89,3 +95,25 @@ def _summary(found: list[Thing], told: list[Remark]) -> str:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+_TITLE = """\
+# Findings
+
+What `check` finds in the pod, and `lint` and `inject` find in manifests, by code. Written
+by `config-reload-sidecar lint --codes`. A `problem` keeps the sidecar from its work and
+makes the exit status 1; a `warning` does not.
+
+| code | severity | meaning | mend |
+|---|---|---|---|
+"""
+
+
+def catalogue() -> str:
+    """Write the table of everything that can be found."""
+    rows = (
+        f"| `{name}` | {code.severity} | {code.meaning} | {code.mend} |\n"
+        for name, code in findings.CODES.items()
+        if code.severity is not findings.Severity.OK
+    )
+    return _TITLE + "".join(rows)

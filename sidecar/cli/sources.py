@@ -58,9 +58,10 @@ def _documents(name: str) -> Iterator[Document | SourceError]:
     for document in read(shown, text):
         if isinstance(document, BrokenError):
             yield _explained(shown, text, document)
+            empty = False
         else:
             yield document
-        empty = empty and isinstance(document, Document) and document.root is None
+            empty = empty and document.plain() is None
     if empty:
         yield SourceError(shown, 1, "no manifest in it")
 
