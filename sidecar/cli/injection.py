@@ -86,7 +86,8 @@ def plan(pod: Pod, wish: Wish) -> Plan:
     container["ports"] = [{"name": "reload", "containerPort": PORT}]
     if native:
         # the program starts once this has succeeded; /readyz might wait for it
-        container["startupProbe"] = _probe("/healthz") | {"periodSeconds": 1}
+        often = {"periodSeconds": 1, "failureThreshold": 30}
+        container["startupProbe"] = {**_probe("/healthz"), **often}
     container["livenessProbe"] = _probe("/healthz")
     container["readinessProbe"] = _probe("/readyz")
     container["resources"] = {

@@ -100,9 +100,9 @@ def _counted(number: int, what: str) -> str:
 _TITLE = """\
 # Findings
 
-What `check` finds in the pod, and `lint` and `inject` find in manifests, by code. Written
-by `config-reload-sidecar lint --codes`. A `problem` keeps the sidecar from its work and
-makes the exit status 1; a `warning` does not.
+What `check` finds in the pod, and `lint` and `inject` find in manifests, by code.
+`config-reload-sidecar lint --codes` writes this. A `problem` keeps the sidecar from its
+work and makes the exit status 1; a `warning` does not.
 
 | code | severity | meaning | mend |
 |---|---|---|---|

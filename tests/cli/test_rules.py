@@ -62,8 +62,8 @@ TAIL = """\
 RIGHT = f"{HEAD}      containers:\n{WEB}{SIDECAR}{TAIL}"
 
 WEBHOOK = RIGHT.replace("      shareProcessNamespace: true\n", "").replace(
-    "{name: PROCESS_NAME, value: web}\n            - {name: PROCESS_CONTAINER, value: web}",
-    "{name: WEBHOOK_URL, value: 'http://127.0.0.1/reload'}",
+    "{name: PROCESS_NAME, value: web}\n            - {name: PROCESS_CONTAINER,",
+    "{name: WEBHOOK_URL, value: 'http://127.0.0.1'}\n            - {name: POD_NAME,",
 )
 STARTUP = "          startupProbe: {httpGet: {path: /healthz, port: 9533}}\n"
 ALWAYS = "          restartPolicy: Always\n"
