@@ -281,16 +281,21 @@ def _probe(path: str) -> dict[str, Plain]:
 
 
 def _security(pod: Pod, signalled: Container | None) -> dict[str, Plain]:
+    """Return the least that does, without what the pod says for all its containers."""
     uid, added = _uid(pod, signalled)
+    if pod.non_root and uid["runAsNonRoot"]:
+        del uid["runAsNonRoot"]
     capabilities: dict[str, Plain] = {"drop": ["ALL"]}
     if added:
         capabilities["add"] = added
-    return uid | {
+    uid |= {
         "allowPrivilegeEscalation": False,
         "capabilities": capabilities,
         "readOnlyRootFilesystem": True,
-        "seccompProfile": {"type": "RuntimeDefault"},
     }
+    if not pod.filters_calls:
+        uid["seccompProfile"] = {"type": "RuntimeDefault"}
+    return uid
 
 
 def _uid(pod: Pod, signalled: Container | None) -> tuple[dict[str, Plain], list[Plain]]:

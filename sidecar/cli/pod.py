@@ -145,6 +145,8 @@ class Pod:
     gid: int | None
     fs_group: int | None
     non_root: bool | None
+    filters_calls: bool
+    """Whether it has a seccomp profile for all its containers."""
 
     @property
     def sidecars(self) -> list[Container]:
@@ -231,6 +233,7 @@ def parse(spec: Plain) -> Pod:
         gid=_number(security.get("runAsGroup")),
         fs_group=_number(security.get("fsGroup")),
         non_root=_flag(security.get("runAsNonRoot")),
+        filters_calls="seccompProfile" in security,
     )
 
 

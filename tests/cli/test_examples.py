@@ -25,10 +25,6 @@ READING = {
 CONTAINER = {
     "env.PROCESS_CONTAINER": "inject always names it; the example has only one program"
 }
-POD = {
-    "securityContext.seccompProfile.type": "the example says it for the whole pod",
-    "securityContext.runAsNonRoot": "likewise",
-}
 DIRECTORY = {
     "env.WATCH_DIRS": "any directory does, and the example shows that",
     "volumeMounts./etc/site.name": "so it is mounted there",
@@ -44,16 +40,16 @@ VERIFICATION = {
 
 EXPLAINED = {
     "nginx.yaml": ("--signal nginx", READING | CONTAINER | DIRECTORY),
-    "restricted.yaml": ("--signal nginx", READING | CONTAINER | POD),
-    "native-sidecar.yaml": ("--signal nginx --native", READING | CONTAINER | POD),
-    "tls-secret.yaml": ("--signal nginx", READING | CONTAINER | POD),
-    "haproxy.yaml": ("--preset haproxy", READING | CONTAINER | POD),
-    "postgresql.yaml": ("--signal postgres", READING | CONTAINER | POD),
+    "restricted.yaml": ("--signal nginx", READING | CONTAINER),
+    "native-sidecar.yaml": ("--signal nginx --native", READING | CONTAINER),
+    "tls-secret.yaml": ("--signal nginx", READING | CONTAINER),
+    "haproxy.yaml": ("--preset haproxy", READING | CONTAINER),
+    "postgresql.yaml": ("--signal postgres", READING | CONTAINER),
     "prometheus.yaml": (
         "--webhook http://127.0.0.1:9090/-/reload",
-        READING | POD | VERIFICATION,
+        READING | VERIFICATION,
     ),
-    "projected.yaml": ("--webhook http://127.0.0.1:9090/-/reload", READING | POD),
+    "projected.yaml": ("--webhook http://127.0.0.1:9090/-/reload", READING),
 }
 """By example: the options, and why what differs does."""
 
