@@ -34,7 +34,7 @@ class Remark:
         found = self.finding
         where = " ".join(filter(None, [found.subject, self.path]))
         head = f"{self.file}:{self.line}: {found.severity} {found.code}"
-        return ": ".join(filter(None, [head, where, found.sentence]))
+        return _printable(": ".join(filter(None, [head, where, found.sentence])))
 
     def as_github(self) -> str:
         """Write it as a workflow command, which annotates the line of a change."""
@@ -68,6 +68,11 @@ def shown(path: Path) -> str:
 def rendered(remarks: Iterable[Remark], output: str) -> str:
     """Write remarks in one of the formats of `OUTPUTS`."""
     return OUTPUTS[output](list(remarks))
+
+
+def _printable(text: str) -> str:
+    """Write what would move a terminal's cursor, or begin a line, as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _message(text: str) -> str:
