@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Run, call
+from tests.cli.command import Run, call, run
 from tests.unit.test_documentation import ROOT, rows
 
 BY_HAND = Path(__file__).parent / "charts" / "by-hand.yaml"
@@ -94,3 +95,13 @@ def test_the_document_lists_every_finding() -> None:
 
     assert document == call("lint", "--codes").stdout
     assert "problem" == rows(document, "# Findings")["sub-path"].split(" | ")[0]
+
+
+def test_readme_lists_every_option_of_inject() -> None:
+    """It is where a stranger looks for them."""
+    listed = rows(ROOT.joinpath("README.md").read_text(), "### With one command")
+    known = run("inject", "--help").stdout
+
+    assert set(re.findall(r"^  (--[a-z]+)", known, re.MULTILINE)) == {
+        option.partition(" ")[0] for option in listed
+    }
