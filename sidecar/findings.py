@@ -218,6 +218,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The endpoints' port is taken.",
             "set HTTP_LISTEN to a free port of the pod",
         ),
+        "probe-unserved": Code(
+            Severity.PROBLEM,
+            "A probe asks where the sidecar does not listen, and fails for ever.",
+            "let it ask HTTP_LISTEN's port, or remove it",
+        ),
         "injected-otherwise": Code(
             Severity.WARNING,
             "The pod has the sidecar already, and not as asked for; it stays so.",

@@ -26,6 +26,7 @@ from .documents import (
 )
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)*")
+_COMMENT = re.compile(r"( *)#[^\n]*(?:\n|$)")
 _BEFORE_ITEMS = re.compile(r"(?:[&!]\S*|\s|#[^\n]*)*")
 # no word that YAML 1.1 would take for more than text is among these
 _PLAIN = re.compile(r"(?!(?i:y|n|yes|no|on|off|true|false|null)$)[A-Za-z/][\w/.-]*")
@@ -192,10 +193,11 @@ def _without_lines(document: Document, start: int, end: int) -> Edit:
     text = document.text
     column = _column(document, start)
     first = _comments_above(text, _line_start(text, start), column)
-    after = text.find("\n", max(end - 1, 0))
-    if after < 0:  # the last line of all has no end, and so has the one before then
-        return Edit(len(text[:first].rstrip("\r\n")), len(text), "")
-    return Edit(first, after + 1, "")
+    after = _after(text, end, column)
+    if after == len(text) and not text.endswith("\n"):
+        # the last line of all has no end, and so has the one before it then
+        first = len(text[:first].rstrip("\r\n"))
+    return Edit(first, after, "")
 
 
 def _comments_above(text: str, line_start: int, column: int) -> int:
@@ -213,12 +215,21 @@ def _below(document: Document, end: int, lines: list[str], column: int) -> Edit:
     """Insert lines below the one in which something ends."""
     text, newline = document.text, _newline(document)
     block = _block(document, lines, column)
-    if end and text[end - 1] == "\n":  # a scalar that keeps its last line breaks
-        return Edit(end, end, block)
-    stop = text.find("\n", end)
-    if stop < 0:
-        return Edit(len(text), len(text), newline + block.removesuffix(newline))
-    return Edit(stop + 1, stop + 1, block)
+    after = _after(text, end, column)
+    if after == len(text) and not text.endswith("\n"):
+        block = newline + block.removesuffix(newline)
+    return Edit(after, after, block)
+
+
+def _after(text: str, end: int, column: int) -> int:
+    """Return where the lines of something end: with the comments that are inside it."""
+    if not text.endswith("\n", 0, end):  # as a scalar does that keeps its line breaks
+        end = text.find("\n", end) + 1 or len(text)
+    while match := _COMMENT.match(text, end):
+        if len(match[1]) <= column:
+            break
+        end = match.end()
+    return end
 
 
 def _block(document: Document, lines: list[str], column: int) -> str:

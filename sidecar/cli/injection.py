@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 from sidecar.presets import PRESETS, SELECTORS, defaults
 
 from .documents import Path, Plain
-from .intent import Intent, problems
+from .intent import Intent, is_loopback, problems
 from .pod import NAME, TOKENS, Container, Mount, Pod, is_below, parse, repository
 from .rules import OWN_UID, Flaw
 
 IMAGE = "localhost/config-reload-sidecar:dev"
 STATE_VOLUME = f"{NAME}-state"
 STATE_DIR = "/var/lib/config-reload"
-PORT = 9533
 
 _NEEDED = (
     "/usr/bin",
@@ -78,24 +77,19 @@ def plan(pod: Pod, wish: Wish) -> Plan:
     env, signals = _env(pod, program, mounts, wish)
     mounts |= _with_sockets(program, env)
     native = wish.native or pod.restart_policy != "Always"
-    container: dict[str, Plain] = {"name": NAME}
-    if native:
-        container["restartPolicy"] = "Always"
-    container["image"] = wish.image
-    container["env"] = [{"name": name, "value": value} for name, value in env.items()]
-    container["ports"] = [{"name": "reload", "containerPort": PORT}]
-    if native:
-        # the program starts once this has succeeded; /readyz might wait for it
-        often = {"periodSeconds": 1, "failureThreshold": 30}
-        container["startupProbe"] = {**_probe("/healthz"), **often}
-    container["livenessProbe"] = _probe("/healthz")
-    container["readinessProbe"] = _probe("/readyz")
-    container["resources"] = {
-        "requests": {"cpu": "5m", "memory": "40Mi"},
-        "limits": {"memory": "96Mi"},
+    container: dict[str, Plain] = {
+        "name": NAME,
+        **({"restartPolicy": "Always"} if native else {}),
+        "image": wish.image,
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+        **_endpoints(Intent({}, env), native),
+        "resources": {
+            "requests": {"cpu": "5m", "memory": "40Mi"},
+            "limits": {"memory": "96Mi"},
+        },
+        "securityContext": _security(pod, program if signals else None),
+        "volumeMounts": _volume_mounts(mounts),
     }
-    container["securityContext"] = _security(pod, program if signals else None)
-    container["volumeMounts"] = _volume_mounts(mounts)
     _require_right_settings(container)
     return Plan(
         container=container,
@@ -276,6 +270,22 @@ def _volume_mounts(mounts: dict[str, Mount]) -> list[Plain]:
     return [*shown, {"name": STATE_VOLUME, "mountPath": STATE_DIR}]
 
 
+def _endpoints(told: Intent, native: bool) -> dict[str, Plain]:
+    """Return the port and the probes, if there is somebody whom the kubelet may ask."""
+    listen = told.listen
+    if listen is None or is_loopback(listen[0]):
+        return {}
+    # the program starts once this has succeeded; /readyz might wait for the program
+    often = {"periodSeconds": 1, "failureThreshold": 30}
+    startup: dict[str, Plain] = {"startupProbe": {**_probe("/healthz"), **often}}
+    return {
+        "ports": [{"name": "reload", "containerPort": listen[1]}],
+        **(startup if native else {}),
+        "livenessProbe": _probe("/healthz"),
+        "readinessProbe": _probe("/readyz"),
+    }
+
+
 def _probe(path: str) -> dict[str, Plain]:
     return {"httpGet": {"path": path, "port": "reload"}}
 
@@ -312,8 +322,8 @@ def _uid(pod: Pod, signalled: Container | None) -> tuple[dict[str, Plain], list[
         return _identity(None if inherited else uid, group), []
     if pod.may_not_be_root(signalled):
         text = (
-            f"container {signalled.name} must not run as root, and its image decides "
-            "its uid: the sidecar would have to be root to signal it"
+            f"container {signalled.name} must not run as root, and no other uid is "
+            "given for it: the sidecar would have to be root to signal it"
         )
         raise RefusedError(
             Flaw("uid-forbidden", (*signalled.path, "securityContext"), text)

@@ -84,15 +84,21 @@ class Intent:
         return self.signals and number in settings.TERMINATING
 
     @property
-    def port(self) -> int | None:
-        """The port of its endpoints."""
+    def is_silent(self) -> bool:
+        """Whether it has no endpoints."""
+        return self.effective.get("HTTP_LISTEN", "").lower() == "off"
+
+    @property
+    def listen(self) -> tuple[str, int] | None:
+        """Where its endpoints are; None for nowhere, or where it can't be known."""
+        if self.said.get("HTTP_LISTEN", "") is None:
+            return None
         try:
-            address = values.listen_address(
+            return values.listen_address(
                 self.effective.get("HTTP_LISTEN", VARIABLES["HTTP_LISTEN"])
             )
         except ValueError:
             return None
-        return address[1] if address else None
 
     def selects(self, key: str) -> bool:
         """Say whether a key counts as configuration."""
@@ -104,6 +110,11 @@ class Intent:
             ).selects(key)
         except ValueError:
             return False
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only the pod itself reaches an address."""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def intent(container: Container) -> Intent:

@@ -81,6 +81,7 @@ class Probe:
 
     path: Path
     http_path: str
+    port: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +267,7 @@ def _container(path: Path, said: dict[str, Plain]) -> Container:
             for _, port in _dicts(said.get("ports"))
             if (number := _number(port.get("containerPort"))) is not None
         ),
-        probes=tuple(
-            Probe((*path, kind), _text(_dict(probe.get("httpGet")).get("path")))
-            for kind in ("startupProbe", "livenessProbe", "readinessProbe")
-            if isinstance(probe := said.get(kind), dict)
-        ),
+        probes=tuple(_probes(path, said)),
         uid=_number(security.get("runAsUser")),
         gid=_number(security.get("runAsGroup")),
         non_root=_flag(security.get("runAsNonRoot")),
@@ -278,6 +275,19 @@ def _container(path: Path, said: dict[str, Plain]) -> Container:
         dropped=_capabilities(capabilities.get("drop")),
         limits_memory="memory" in limits,
     )
+
+
+def _probes(path: Path, said: dict[str, Plain]) -> Iterator[Probe]:
+    named = {
+        _text(port.get("name")): _number(port.get("containerPort"))
+        for _, port in _dicts(said.get("ports"))
+    }
+    for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        asked = _dict(_dict(said.get(kind)).get("httpGet"))
+        if asked:
+            port = asked.get("port")
+            number = named.get(port) if isinstance(port, str) else _number(port)
+            yield Probe((*path, kind), _text(asked.get("path")), number)
 
 
 def _capabilities(value: Plain) -> frozenset[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .documents import Path
-from .intent import Intent, intent, misspelt_variables, problems
+from .intent import Intent, intent, is_loopback, misspelt_variables, problems
 from .pod import (
     PROGRAM,
     Container,
@@ -280,10 +280,24 @@ def _means(case: Case) -> Iterator[Flaw]:
     if "@" not in sidecar.image and tag in ("", "latest"):
         text = f"{sidecar.image or 'no image'} may be another one tomorrow"
         yield Flaw("image-latest", (*sidecar.path, "image"), text)
+
+
+def _port(case: Case) -> Iterator[Flaw]:
+    listen = case.intent.listen
     for other in case.pod.applications:
-        if case.intent.port in other.ports:
-            text = f"container {other.name} listens on {case.intent.port} as well"
+        if listen and listen[1] in other.ports:
+            text = f"container {other.name} listens on {listen[1]} as well"
             yield Flaw("port-taken", other.path, text)
+    for probe in case.sidecar.probes:
+        if case.intent.is_silent:
+            text = "HTTP_LISTEN is off, so that nobody answers the probe"
+            yield Flaw("probe-unserved", probe.path, text)
+        elif listen and probe.port not in (None, listen[1]):
+            text = f"the probe asks port {probe.port}, and it listens on {listen[1]}"
+            yield Flaw("probe-unserved", probe.path, text)
+        elif listen and is_loopback(listen[0]):
+            text = f"the kubelet asks the pod's address, and it listens on {listen[0]}"
+            yield Flaw("probe-unserved", probe.path, text)
 
 
 def _state(case: Case) -> Iterator[Flaw]:
@@ -313,5 +327,6 @@ RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
     _program,
     _life,
     _means,
+    _port,
     _state,
 )

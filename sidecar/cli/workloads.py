@@ -61,6 +61,6 @@ def _things(document: Document, path: Path, said: Plain) -> Iterator[Thing]:
             yield from _things(document, (*path, "items", index), item)
         return
     metadata = said.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else ""
     group = version.rpartition("/")[0]
-    yield Thing(document, path, group, kind, name if isinstance(name, str) else "")
+    yield Thing(document, path, group, kind, str(name))
