@@ -55,7 +55,6 @@ def lasting(settings: Settings) -> Iterator[Finding]:
             "namespace-own",
             "pod",
             "PID 1 is our own: the process namespace is not shared",
-            "set shareProcessNamespace: true in the pod spec",
         )
     for match in found.matches:
         mounted = mounts.parse(proc.mountinfo(match.id.pid))
@@ -77,16 +76,12 @@ def _volumes(settings: Settings) -> Iterator[Finding]:
         try:
             snapshot = volume.read(path, selection)
         except VolumeError as error:
-            mend = "mount the volume in this container, readable for its uid"
-            yield Finding("volume-unreadable", path, error.detail, error.mend or mend)
+            yield Finding("volume-unreadable", path, error.detail, error.mend)
             continue
         for key in snapshot.unreadable:
-            mend = "set fsGroup or defaultMode, or exclude it with WATCH_EXCLUDE"
-            yield Finding("key-unreadable", path, f"{key} can't be read", mend)
+            yield Finding("key-unreadable", path, f"{key} can't be read")
         if not snapshot.keys:
-            text = "no key is selected"
-            mend = "mind WATCH_INCLUDE; an optional object may not exist yet"
-            yield Finding("volume-empty", path, text, mend)
+            yield Finding("volume-empty", path, "no key is selected")
             continue
         age = max(0.0, time.time() - snapshot.changed)
         what = f"generation {snapshot.generation}" if snapshot.generation else "plain"
@@ -100,7 +95,6 @@ def _sub_path(subject: str, point: str, where: str) -> Finding:
         subject,
         f"{point} of {where} is mounted by subPath: it changes only when that container"
         " restarts",
-        "mount the whole volume as a directory, without subPath",
     )
 
 
@@ -159,9 +153,8 @@ def _webhook(webhook: RequestSettings) -> Finding:
                     context = _tls(webhook)
                     context.wrap_socket(connection, server_hostname=address[0]).close()
     except OSError as error:
-        mend = "is the program up, and are host, port and CA right?"
         text = str(error.strerror or error)
-        return Finding("webhook-unreachable", subject, text, mend)
+        return Finding("webhook-unreachable", subject, text)
     return Finding("webhook", subject, "its server accepts connections")
 
 
@@ -184,8 +177,7 @@ def _inotify(settings: Settings) -> Iterator[Finding]:
                 inotify.add_watch(path, flags.CREATE)
     except OSError as error:
         text = f"{error.strerror}: {limits}"
-        mend = "raise the limit on the node: sysctl fs.inotify"
-        yield Finding("inotify-limit", "inotify", text, mend)
+        yield Finding("inotify-limit", "inotify", text)
     else:
         used = _instances_in_use()
         text = f"{limits}; instances of visible processes of our uid: {used}"
@@ -213,8 +205,7 @@ def _instances_in_use() -> int:
 def _state(directory: Path | None) -> Iterator[Finding]:
     if directory is None:
         text = "after a restart of the sidecar everybody may be told once more"
-        mend = "mount an emptyDir and name it in STATE_DIR"
-        yield Finding("state-none", "STATE_DIR", text, mend)
+        yield Finding("state-none", "STATE_DIR", text)
         return
     try:
         with tempfile.TemporaryFile(dir=directory):
@@ -240,5 +231,4 @@ def _port(listen: tuple[str, int]) -> Finding:
         with socket.create_server((host, port)):
             return Finding("port", shown, "the port is free")
     except (OSError, UnicodeError) as error:
-        mend = "set HTTP_LISTEN to a free port of this pod"
-        return Finding("port-taken", shown, str(error), mend)
+        return Finding("port-taken", shown, str(error))

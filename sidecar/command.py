@@ -119,7 +119,7 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         )
         for finding in check.lasting(settings):
             message = f"{finding.subject}: {finding.text}"
-            report.warning(message, code=finding.code, hint=finding.mend)
+            report.warning(message, code=finding.code, hint=finding.remedy)
         memory = Memory(settings.state_dir, report)
         watch = settings.watch
         pace = Pace(watch.debounce, watch.debounce_max, watch.poll_interval)

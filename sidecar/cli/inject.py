@@ -1,0 +1,203 @@
+"""`inject`: writes manifests again, with the sidecar in their pod templates."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from sidecar import presets
+from sidecar.findings import Finding
+
+from . import edits, lint, pod, remarks, rules, sources
+from .changes import Change, adding, removing
+from .documents import Document, only
+from .injection import IMAGE, RefusedError, Wish
+from .remarks import Remark
+from .workloads import Thing, things
+
+_BEGINS = re.compile(r"(?:[ \t]*(?:#.*)?\r?\n)*---\s")
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "inject", help="write manifests again, with the sidecar added"
+    )
+    lint.add_files(parser)
+    how = parser.add_argument_group("how the program is told")
+    known = ", ".join(presets.PRESETS)
+    how.add_argument("--preset", metavar="NAME", help=f"as one of {known}")
+    how.add_argument("--signal", metavar="PROCESS", help="by a signal to this process")
+    how.add_argument("--webhook", metavar="URL", help="by a request to this URL")
+    where = parser.add_argument_group("what is changed")
+    where.add_argument(
+        "--only",
+        metavar="WORKLOAD",
+        action="append",
+        default=[],
+        help="this workload, NAME or KIND/NAME; repeat it for more",
+    )
+    where.add_argument("--container", metavar="NAME", help="the program's container")
+    where.add_argument(
+        "--volume",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="watch this volume, not all that hold configuration; repeat it for more",
+    )
+    where.add_argument("--remove", action="store_true", help="take the sidecar out")
+    what = parser.add_argument_group("the sidecar")
+    what.add_argument(
+        "--env",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=_variable,
+        help="set one of its variables; repeat it for more",
+    )
+    what.add_argument("--image", default=IMAGE, help="its image (%(default)s)")
+    what.add_argument(
+        "--native",
+        action="store_true",
+        help="as an init container that goes on running; a pod that completes "
+        "always gets it so",
+    )
+    parser.set_defaults(run=run, refuse=parser.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A document's new text, and what is to be said of it."""
+
+    document: Document
+    text: str
+    refused: list[Remark]
+    noted: list[Remark]
+    edited: list[Thing]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the manifests to stdout; nothing, and 1, if any of them can't be done."""
+    change = _change(arguments)
+    documents: list[Document] = []
+    refused: list[Remark] = []
+    for document in sources.documents(arguments.files):
+        if isinstance(document, sources.SourceError):
+            refused.append(remarks.of_source(document))
+        else:
+            documents.append(document)
+    known = [thing for document in documents for thing in things(document)]
+    refused += _missing(known, arguments.only)
+    results = [_changed(document, change, arguments.only) for document in documents]
+    refused += [remark for result in results for remark in result.refused]
+    if refused:
+        sys.stderr.write(remarks.rendered(refused, "text"))
+        return 1
+    immutable = lint.immutable(known)
+    noted = [remark for result in results for remark in result.noted]
+    noted += [r for result in results for r in _judged(result, immutable)]
+    sys.stderr.write(remarks.rendered(noted, "text"))
+    sys.stdout.buffer.write("".join(_joined(results)).encode())
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _changed(document: Document, change: Change, names: list[str]) -> Changed:
+    result = Changed(document, document.text, [], [], [])
+    done: list[edits.Edit] = []
+    for thing in things(document):
+        if not _is_chosen(thing, names):
+            continue
+        try:
+            wanted, flaws = change(thing)
+        except RefusedError as error:
+            result.refused.extend(remarks.of_flaw(thing, flaw) for flaw in error.flaws)
+            continue
+        result.noted.extend(remarks.of_flaw(thing, flaw) for flaw in flaws)
+        if wanted:
+            result.edited.append(thing)
+            done += wanted
+    return replace(result, text=edits.applied(document.text, done))
+
+
+def _is_chosen(thing: Thing, names: list[str]) -> bool:
+    if thing.spec_path is None:
+        return False
+    return not names or thing.name in names or str(thing) in map(str.lower, names)
+
+
+def _missing(known: list[Thing], asked: list[str]) -> Iterator[Remark]:
+    """Say which workloads are asked for and not there."""
+    workloads = [thing for thing in known if thing.spec_path is not None]
+    names = ", ".join(map(str, workloads)) or "none"
+    absent = [a for a in asked if not any(_is_chosen(t, [a]) for t in workloads)]
+    for name in absent:
+        yield _nothing(f"no workload is named {name}; there are: {names}")
+    if not workloads and not asked:
+        yield _nothing("no workload here")
+
+
+def _nothing(text: str) -> Remark:
+    return Remark("input", 1, "", Finding("manifest-none", "", text))
+
+
+def _judged(result: Changed, immutable: frozenset[pod.Object]) -> Iterator[Remark]:
+    """Say what is wrong with what was written."""
+    if not result.edited:
+        return
+    written = only(result.document.file, result.text)
+    for thing in result.edited:
+        spec = pod.parse(written.plain(thing.spec_path or ()))
+        for flaw in rules.judged(spec, immutable):
+            yield remarks.of_flaw(thing, flaw)
+
+
+def _joined(results: list[Changed]) -> Iterator[str]:
+    """Make one stream of several files' documents."""
+    before = ""
+    for result in results:
+        text = result.text
+        if before and result.document.first_line == 1:  # of another file
+            text = text.removeprefix("\ufeff")
+            yield "" if before.endswith("\n") else "\n"
+            yield "" if _BEGINS.match(text) else "---\n"
+        yield text
+        before = text
+
+
+def _change(arguments: argparse.Namespace) -> Change:
+    env = MappingProxyType(dict(arguments.env))
+    told = [arguments.preset, arguments.signal, arguments.webhook]
+    if arguments.remove:
+        if any(told):
+            arguments.refuse("--remove takes the sidecar out: it needs no way to tell")
+        return removing
+    if not any(told) and not {"PRESET", "WEBHOOK_URL", *presets.SELECTORS} & env.keys():
+        arguments.refuse(
+            "say how the program is told: --preset NAME, --signal PROCESS or "
+            "--webhook URL"
+        )
+    return adding(
+        Wish(
+            process=arguments.signal,
+            webhook=arguments.webhook,
+            preset=arguments.preset,
+            container=arguments.container,
+            volumes=tuple(arguments.volume),
+            env=env,
+            image=arguments.image,
+            native=arguments.native,
+        )
+    )
+
+
+def _variable(text: str) -> tuple[str, str]:
+    match = _VARIABLE.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return match[1], match[2]

@@ -1,0 +1,342 @@
+"""What the sidecar of a pod should look like, by the pod and by what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from sidecar.presets import PRESETS, SELECTORS, defaults
+
+from .documents import Path, Plain
+from .intent import Intent, is_loopback, problems
+from .pod import NAME, TOKENS, Container, Mount, Pod, is_below, parse, repository
+from .rules import OWN_UID, Flaw
+
+IMAGE = "localhost/config-reload-sidecar:dev"
+STATE_VOLUME = f"{NAME}-state"
+STATE_DIR = "/var/lib/config-reload"
+
+_NEEDED = (
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local/lib/python3.13",
+    "/lib",
+    "/lib64",
+    "/etc/ssl",
+    "/dev",
+    "/proc",
+    STATE_DIR,
+)
+"""What the sidecar's own image has and a mount must not cover."""
+
+
+class RefusedError(Exception):
+    """The pod can't have the sidecar as it is asked for."""
+
+    def __init__(self, *flaws: Flaw) -> None:
+        super().__init__(*(flaw.text for flaw in flaws))
+        self.flaws = flaws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asks for."""
+
+    process: str | None = None
+    webhook: str | None = None
+    preset: str | None = None
+    container: str | None = None
+    volumes: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    image: str = IMAGE
+    native: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be added to a pod spec."""
+
+    container: dict[str, Plain]
+    section: str
+    """`containers` or `initContainers`."""
+
+    shares_processes: bool
+    state_volume: dict[str, Plain]
+
+
+def plan(pod: Pod, wish: Wish) -> Plan:
+    """Decide what the pod's sidecar looks like.
+
+    Raises:
+        RefusedError: with why, and what to change.
+    """
+    program = _program(pod, wish)
+    mounts = _watched(pod, program, wish)
+    env, signals = _env(pod, program, mounts, wish)
+    mounts |= _with_sockets(program, env)
+    native = wish.native or pod.restart_policy != "Always"
+    container: dict[str, Plain] = {
+        "name": NAME,
+        **({"restartPolicy": "Always"} if native else {}),
+        "image": wish.image,
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+        **_endpoints(Intent({}, env), native),
+        "resources": {
+            "requests": {"cpu": "5m", "memory": "40Mi"},
+            "limits": {"memory": "96Mi"},
+        },
+        "securityContext": _security(pod, program if signals else None),
+        "volumeMounts": _volume_mounts(mounts),
+    }
+    _require_right_settings(container)
+    return Plan(
+        container=container,
+        section="initContainers" if native else "containers",
+        shares_processes=signals and not pod.sees_the_node,
+        state_volume={"name": STATE_VOLUME, "emptyDir": {}},
+    )
+
+
+def _require_right_settings(container: dict[str, Plain]) -> None:
+    (sidecar,) = parse({"containers": [container]}).containers
+    if wrong := problems(sidecar):
+        mend = "change the option or --env that sets it"
+        path: Path = ("containers",)
+        raise RefusedError(
+            *(Flaw("settings-wrong", path, text, mend) for text in wrong)
+        )
+
+
+def covers(existing: Plain, wanted: Plain) -> bool:
+    """Say whether something has all that is wanted, and maybe more.
+
+    The API server adds its defaults to what it was given.
+    """
+    if isinstance(existing, dict) and isinstance(wanted, dict):
+        return all(covers(existing.get(key), value) for key, value in wanted.items())
+    if isinstance(existing, list) and isinstance(wanted, list):
+        return len(existing) >= len(wanted) and all(map(covers, existing, wanted))
+    return existing == wanted
+
+
+def _program(pod: Pod, wish: Wish) -> Container:
+    names = ", ".join(container.name for container in pod.applications)
+    if wish.container is not None:
+        for container in pod.applications:
+            if container.name == wish.container:
+                return container
+        text = f"no container is named {wish.container}; the pod has {names}"
+        mend = "name one of them with --container, or leave this one out with --only"
+        raise RefusedError(Flaw("container-unknown", ("containers",), text, mend))
+    found = [c for c in pod.applications if _mounts(pod, c, wish)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(container.name for container in found)
+        text = f"{names} mount configuration, and any of them could be the program"
+        raise RefusedError(Flaw("container-ambiguous", ("containers",), text))
+    raise RefusedError(_nothing(pod, pod.applications, wish))
+
+
+def _watched(pod: Pod, program: Container, wish: Wish) -> dict[str, Mount]:
+    """Return the mounts to watch, by where they go in the sidecar."""
+    mounts = _mounts(pod, program, wish)
+    missing = set(wish.volumes) - {mount.volume for mount in mounts}
+    if missing or not mounts:
+        raise RefusedError(_nothing(pod, [program], wish))
+    first = {mount.volume: mount for mount in reversed(mounts)}
+    ordered = [mount for mount in mounts if first[mount.volume] is mount]
+    return {_place(mount): mount for mount in ordered}
+
+
+def _mounts(pod: Pod, container: Container, wish: Wish) -> list[Mount]:
+    return [
+        mount
+        for mount in container.mounts
+        if not mount.is_sub_path and _is_meant(pod, mount, wish)
+    ]
+
+
+def _is_meant(pod: Pod, mount: Mount, wish: Wish) -> bool:
+    if wish.volumes:
+        return mount.volume in wish.volumes
+    volume = pod.volume(mount.volume)
+    is_token = mount.directory == TOKENS
+    return volume is not None and volume.is_configuration and not is_token
+
+
+def _nothing(pod: Pod, containers: list[Container], wish: Wish) -> Flaw:
+    """Say why there is nothing to watch."""
+    for container in containers:
+        for mount in container.mounts:
+            if mount.is_sub_path and _is_meant(pod, mount, wish):
+                text = (
+                    f"{mount.directory} of container {container.name} is mounted by "
+                    "subPath, and never changes while the container runs"
+                )
+                return Flaw("sub-path", mount.path, text)
+    names = ", ".join(container.name for container in containers) or "no container"
+    what = "ConfigMap, Secret or projected volume"
+    if wish.volumes:
+        what = f"volume named {' or '.join(wish.volumes)}"
+    path: Path = containers[0].path if len(containers) == 1 else ("containers",)
+    mend = "mount one as a directory there, or leave this workload out with --only"
+    return Flaw("volume-none", path, f"{names}: mounts no {what}", mend)
+
+
+def _place(mount: Mount) -> str:
+    """Return where a volume goes in the sidecar: where the program has it, if it can.
+
+    WATCH_DIRS separates directories by commas.
+    """
+    path = mount.directory
+    if "," in path or any(is_below(needed, path) for needed in _NEEDED):
+        return f"/watched/{mount.volume}"
+    return path
+
+
+def _env(
+    pod: Pod, program: Container, mounts: dict[str, Mount], wish: Wish
+) -> tuple[dict[str, str], bool]:
+    """Return the sidecar's variables, and whether it signals."""
+    told = {
+        "PRESET": wish.preset,
+        "PROCESS_NAME": wish.process,
+        "WEBHOOK_URL": wish.webhook,
+    }
+    chosen = {name: value for name, value in told.items() if value} | dict(wish.env)
+    chosen = _with_verification(chosen, program)
+    try:
+        effective = defaults(chosen["PRESET"], chosen) | chosen
+    except (KeyError, ValueError):  # a wrong one is said by the rules
+        effective = chosen
+    signals = any(name in effective for name in SELECTORS)
+    tokens = [
+        t for m in mounts.values() if (v := pod.volume(m.volume)) for t in v.tokens
+    ]
+    env = {"WATCH_DIRS": ",".join(mounts)}
+    if tokens:
+        env["WATCH_EXCLUDE"] = ",".join(dict.fromkeys(tokens))
+    env |= {name: chosen[name] for name in ("PRESET", "PROCESS_NAME") if name in chosen}
+    if signals:
+        env["PROCESS_CONTAINER"] = program.name
+    return env | chosen | {"STATE_DIR": STATE_DIR} | dict(wish.env), signals
+
+
+def _with_verification(chosen: dict[str, str], program: Container) -> dict[str, str]:
+    """Add how a program that is known shows that it took what it was told."""
+    url = urlsplit(chosen.get("WEBHOOK_URL", ""))
+    if url.scheme not in ("http", "https") or any(
+        n.startswith("VERIFY_") for n in chosen
+    ):
+        return chosen
+    image = (
+        repository(program.image).rpartition("/")[2].replace("-exporter", "_exporter")
+    )
+    preset = chosen.get("PRESET", image)
+    known = PRESETS.get(preset, {})
+    if "VERIFY_URL" not in known:
+        return chosen
+    verify = urlsplit(known["VERIFY_URL"])
+    added = {"PRESET": preset}
+    # Prometheus and its kin may serve everything below a prefix
+    prefix, reload, _ = url.path.rpartition("/-/reload")
+    moved = verify._replace(
+        scheme=url.scheme,
+        netloc=url.netloc.rpartition("@")[2],
+        path=f"{prefix if reload else ''}{verify.path}",
+    )
+    if moved != verify:
+        added["VERIFY_URL"] = moved.geturl()
+    return added | chosen
+
+
+def _with_sockets(program: Container, env: dict[str, str]) -> dict[str, Mount]:
+    """Return the program's mounts in which the unix sockets lie that are called."""
+    told = Intent({}, env)
+    return {
+        mount.directory: mount
+        for mount in program.mounts
+        if any(is_below(socket, mount.directory) for socket in told.sockets)
+    }
+
+
+def _volume_mounts(mounts: dict[str, Mount]) -> list[Plain]:
+    shown: list[Plain] = []
+    for path, mount in mounts.items():
+        shown.append({"name": mount.volume, "mountPath": path, "readOnly": True})
+    return [*shown, {"name": STATE_VOLUME, "mountPath": STATE_DIR}]
+
+
+def _endpoints(told: Intent, native: bool) -> dict[str, Plain]:
+    """Return the port and the probes, if there is somebody whom the kubelet may ask."""
+    listen = told.listen
+    if listen is None or is_loopback(listen[0]):
+        return {}
+    # the program starts once this has succeeded; /readyz might wait for the program
+    often = {"periodSeconds": 1, "failureThreshold": 30}
+    startup: dict[str, Plain] = {"startupProbe": {**_probe("/healthz"), **often}}
+    return {
+        "ports": [{"name": "reload", "containerPort": listen[1]}],
+        **(startup if native else {}),
+        "livenessProbe": _probe("/healthz"),
+        "readinessProbe": _probe("/readyz"),
+    }
+
+
+def _probe(path: str) -> dict[str, Plain]:
+    return {"httpGet": {"path": path, "port": "reload"}}
+
+
+def _security(pod: Pod, signalled: Container | None) -> dict[str, Plain]:
+    """Return the least that does, without what the pod says for all its containers."""
+    uid, added = _uid(pod, signalled)
+    if pod.non_root and uid["runAsNonRoot"]:
+        del uid["runAsNonRoot"]
+    capabilities: dict[str, Plain] = {"drop": ["ALL"]}
+    if added:
+        capabilities["add"] = added
+    uid |= {
+        "allowPrivilegeEscalation": False,
+        "capabilities": capabilities,
+        "readOnlyRootFilesystem": True,
+    }
+    if not pod.filters_calls:
+        uid["seccompProfile"] = {"type": "RuntimeDefault"}
+    return uid
+
+
+def _uid(pod: Pod, signalled: Container | None) -> tuple[dict[str, Plain], list[Plain]]:
+    """Return who the sidecar runs as, and the capabilities that it needs."""
+    if signalled is None:
+        if pod.uid == 0:
+            return _identity(OWN_UID, OWN_UID), []
+        return {"runAsNonRoot": True}, []
+    uid = pod.uid_of(signalled)
+    if uid:
+        # what the pod says for all its containers, it says for the sidecar
+        inherited = signalled.uid is None
+        group = signalled.gid if inherited else pod.gid_of(signalled)
+        return _identity(None if inherited else uid, group), []
+    if pod.may_not_be_root(signalled):
+        text = (
+            f"container {signalled.name} must not run as root, and no other uid is "
+            "given for it: the sidecar would have to be root to signal it"
+        )
+        raise RefusedError(
+            Flaw("uid-forbidden", (*signalled.path, "securityContext"), text)
+        )
+    # the last resort: root may signal anybody, with this one capability
+    return _identity(0, 0), [] if uid == 0 else ["KILL"]
+
+
+def _identity(uid: int | None, gid: int | None) -> dict[str, Plain]:
+    told: dict[str, Plain] = {}
+    if uid is not None:
+        told["runAsUser"] = uid
+    if gid is not None:
+        told["runAsGroup"] = gid
+    told["runAsNonRoot"] = uid != 0
+    return told

@@ -1,0 +1,182 @@
+"""What a sidecar container is told by its variables, as far as a manifest shows it.
+
+The settings are read by the code that reads them in the pod. What depends on the pod's
+files gets stand-ins here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import unquote, urlsplit
+
+from sidecar import presets, settings, values
+from sidecar.errors import SettingsError
+from sidecar.selection import Selection
+from sidecar.variables import ALIASES, VARIABLES, misspelt
+
+from .pod import Container, Variable
+
+_STAND_INS = MappingProxyType(
+    {
+        "WATCH_DIRS": "/",
+        "CONFIG_DIR": "/",
+        "PROCESS_NAME": "unknown",
+        "PROCESS_CMDLINE": "unknown",
+        "PROCESS_CONTAINER": "unknown",
+        "PID_FILE": "/unknown",
+        "WEBHOOK_URL": "http://unknown",
+        "VERIFY_URL": "http://unknown",
+    }
+)
+"""For what only the cluster knows; the other variables are left out."""
+
+_FILES = frozenset(name for name in VARIABLES if name.endswith("_FILE")) - {"PID_FILE"}
+_PATHS = _FILES | {"STATE_DIR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the sidecar is to do."""
+
+    said: Mapping[str, str | None]
+    """Every variable of the container; None where its value can't be known."""
+
+    effective: Mapping[str, str]
+    """What is said literally, with what the preset adds."""
+
+    @property
+    def signals(self) -> bool:
+        """Whether processes are signalled."""
+        return any(name in self.effective for name in presets.SELECTORS) or any(
+            name in self.said for name in presets.SELECTORS
+        )
+
+    @property
+    def calls(self) -> bool:
+        """Whether webhooks are called."""
+        return "WEBHOOK_URL" in self.effective or "WEBHOOK_URL" in self.said
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories that are watched."""
+        text = self.effective.get("WATCH_DIRS") or self.effective.get("CONFIG_DIR", "")
+        items = (item.strip() for item in text.split(","))
+        return tuple(
+            str(values.absolute_path(item)) for item in items if item.startswith("/")
+        )
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """The unix sockets that are called."""
+        urls = values.separate_urls(self.effective.get("WEBHOOK_URL", ""))
+        parts = (urlsplit(url) for url in urls)
+        return tuple(unquote(p.netloc) for p in parts if p.scheme == "http+unix")
+
+    @property
+    def ends_the_program(self) -> bool:
+        """Whether the signal is one that asks a program to end."""
+        try:
+            number = values.signal_number(self.effective.get("RELOAD_SIGNAL", "SIGHUP"))
+        except ValueError:
+            return False
+        return self.signals and number in settings.TERMINATING
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has no endpoints."""
+        return self.effective.get("HTTP_LISTEN", "").lower() == "off"
+
+    @property
+    def listen(self) -> tuple[str, int] | None:
+        """Where its endpoints are; None for nowhere, or where it can't be known."""
+        if self.said.get("HTTP_LISTEN", "") is None:
+            return None
+        try:
+            return values.listen_address(
+                self.effective.get("HTTP_LISTEN", VARIABLES["HTTP_LISTEN"])
+            )
+        except ValueError:
+            return None
+
+    def selects(self, key: str) -> bool:
+        """Say whether a key counts as configuration."""
+        include = self.effective.get("WATCH_INCLUDE", "*")
+        exclude = self.effective.get("WATCH_EXCLUDE", "")
+        try:
+            return Selection(
+                values.globs(include), values.globs(exclude) if exclude else ()
+            ).selects(key)
+        except ValueError:
+            return False
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only the pod itself reaches an address."""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def intent(container: Container) -> Intent:
+    """Read what a sidecar is told."""
+    said = {variable.name: variable.value for variable in container.variables}
+    explicit = {n: v.strip() for n, v in said.items() if v is not None and v.strip()}
+    try:
+        added = presets.defaults(explicit["PRESET"], explicit)
+    except (KeyError, ValueError):
+        added = {}
+    return Intent(MappingProxyType(said), MappingProxyType(added | explicit))
+
+
+def misspelt_variables(container: Container) -> Iterator[tuple[Variable, str]]:
+    """Return the variables that look like one of ours, with a sentence on each."""
+    for variable in container.variables:
+        for text in misspelt({variable.name: ""}):
+            yield variable, text
+
+
+def problems(container: Container) -> list[str]:
+    """Say what the sidecar will find wrong with its settings when it starts."""
+    said = intent(container).said
+    env: dict[str, str] = {}
+    wrong: list[str] = []
+    for name in (*VARIABLES, *ALIASES):
+        value = said.get(name, "")
+        if value is None:
+            env[name] = _STAND_INS.get(name, "")
+        elif name in ("WATCH_DIRS", "CONFIG_DIR") and value.strip():
+            wrong += _wrong_directories(name, value)
+            env[name] = "/"
+        elif name in _PATHS:
+            wrong += _wrong_path(name, value.strip())
+        else:
+            env[name] = value
+    if container.references or None in (said.get(n, "") for n in _TARGETS):
+        env = {"WATCH_DIRS": "/", "PROCESS_NAME": "unknown"} | {
+            name: value for name, value in env.items() if value.strip()
+        }
+    try:
+        settings.from_env(env)
+    except SettingsError as error:
+        wrong += error.problems
+    return wrong
+
+
+_TARGETS = (*presets.SELECTORS, "WEBHOOK_URL", "PRESET")
+
+
+def _wrong_directories(name: str, text: str) -> Iterator[str]:
+    try:
+        for item in values.items(text):
+            values.directory_path(item)
+    except ValueError as error:
+        yield f"{name}={text!r}: {error}"
+
+
+def _wrong_path(name: str, text: str) -> Iterator[str]:
+    if not text:
+        return
+    try:
+        values.absolute_path(text)
+    except ValueError as error:
+        yield f"{name}={text!r}: {error}"

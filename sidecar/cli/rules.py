@@ -1,0 +1,332 @@
+"""What is wrong with a pod that has the sidecar: facts in, flaws out.
+
+Each rule is a small function over the pod, the sidecar and what it is told; `judged`
+applies all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from .documents import Path
+from .intent import Intent, intent, is_loopback, misspelt_variables, problems
+from .pod import (
+    PROGRAM,
+    Container,
+    Mount,
+    Object,
+    Pod,
+    Volume,
+    is_below,
+    repository,
+)
+
+OWN_UID = 65532
+"""The uid of the sidecar's image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something wrong; `path` leads there from the pod spec."""
+
+    code: str
+    path: Path
+    text: str
+    mend: str | None = None
+    """None for the code's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A sidecar in its pod."""
+
+    pod: Pod
+    sidecar: Container
+    intent: Intent
+    immutable: frozenset[Object]
+
+    @property
+    def watched(self) -> list[tuple[Mount, Volume]]:
+        """The volumes that it watches, where they are mounted in it."""
+        mounts = (self.mount_of(path) for path in self.intent.directories)
+        return [
+            (mount, volume)
+            for mount in mounts
+            if mount and (volume := self.pod.volume(mount.volume))
+        ]
+
+    @property
+    def program(self) -> Container | None:
+        """The container whose processes are signalled, if that is clear."""
+        name = self.intent.effective.get("PROCESS_CONTAINER")
+        volumes = {volume.name for _, volume in self.watched}
+        chosen = [
+            container
+            for container in self.pod.applications
+            if container.name == name
+            or (name is None and volumes & {m.volume for m in container.mounts})
+        ]
+        return chosen[0] if len(chosen) == 1 else None
+
+    def mount_of(self, directory: str) -> Mount | None:
+        """Return the sidecar's mount that a directory lies on: the deepest one."""
+        around = [
+            mount
+            for mount in self.sidecar.mounts
+            if is_below(directory, mount.directory)
+        ]
+        return max(around, key=lambda mount: len(mount.directory), default=None)
+
+    def at(self, variable: str) -> Path:
+        """Return where a variable stands, or could."""
+        found = (v.path for v in self.sidecar.variables if v.name == variable)
+        return next(found, (*self.sidecar.path, "env"))
+
+
+def judged(pod: Pod, immutable: frozenset[Object] = frozenset()) -> Iterator[Flaw]:
+    """Return every flaw of a pod's sidecars, in the order of the rules."""
+    for sidecar in pod.sidecars:
+        case = Case(pod, sidecar, intent(sidecar), immutable)
+        for rule in RULES:
+            yield from rule(case)
+
+
+def _settings(case: Case) -> Iterator[Flaw]:
+    for text in problems(case.sidecar):
+        yield Flaw("settings-wrong", (*case.sidecar.path, "env"), text)
+    for variable, text in misspelt_variables(case.sidecar):
+        yield Flaw("settings-odd", variable.path, text)
+
+
+def _mounts(case: Case) -> Iterator[Flaw]:
+    for directory in case.intent.directories:
+        mount = case.mount_of(directory)
+        if mount is None:
+            text = f"{directory} is watched, and no volume is mounted there"
+            yield Flaw("volume-unmounted", case.at("WATCH_DIRS"), text)
+            continue
+        if mount.is_sub_path:
+            text = f"{directory} is watched, and mounted by subPath"
+            yield Flaw("sub-path", mount.path, text)
+        if not mount.is_read_only:
+            text = f"{directory} is watched, and mounted writable"
+            yield Flaw("volume-writable", mount.path, text)
+
+
+def _contents(case: Case) -> Iterator[Flaw]:
+    for mount, volume in case.watched:
+        if not _may_read(case, volume):
+            text = (
+                f"the files of the watched volume {volume.name} are root's, with mode "
+                f"{volume.mode or 0:04o}: the sidecar can't read them"
+            )
+            mend = "set fsGroup in the pod's securityContext"
+            yield Flaw("volume-unreadable", mount.path, text, mend)
+        for kind, name in sorted(volume.objects & case.immutable):
+            text = f"{kind} {name} of the watched volume {volume.name} is immutable"
+            yield Flaw("immutable", mount.path, text)
+        for token in filter(case.intent.selects, volume.tokens):
+            yield Flaw(
+                "token-watched",
+                mount.path,
+                f"{token} of the watched volume {volume.name} is a token, which changes"
+                " every 50 minutes",
+                f"set WATCH_EXCLUDE to {token}",
+            )
+
+
+def _may_read(case: Case, volume: Volume) -> bool:
+    """Say whether the kubelet makes files that the sidecar may read.
+
+    They are root's; with an fsGroup they are that group's too, who may read them.
+    """
+    may_others = volume.mode is None or bool(volume.mode & 0o004)
+    own = _own_uid(case)
+    return may_others or case.pod.fs_group is not None or own in (0, None)
+
+
+def _sockets(case: Case) -> Iterator[Flaw]:
+    for socket in case.intent.sockets:
+        if case.mount_of(socket) is None:
+            text = f"{socket} is called, and no volume is mounted there"
+            mend = "mount the volume that the program makes it in"
+            yield Flaw("volume-unmounted", case.at("WEBHOOK_URL"), text, mend)
+
+
+def _application(case: Case) -> Iterator[Flaw]:
+    watched = {volume.name for _, volume in case.watched}
+    objects = frozenset[Object]().union(*(v.objects for _, v in case.watched))
+    for container in case.pod.applications:
+        for mount in container.mounts:
+            volume = case.pod.volume(mount.volume)
+            same = volume and (volume.name in watched or volume.objects & objects)
+            if mount.is_sub_path and same:
+                text = (
+                    f"{mount.directory} of container {container.name} is mounted by "
+                    "subPath: it never changes, although its volume is watched"
+                )
+                yield Flaw("sub-path", mount.path, text)
+        for reference in container.references:
+            if reference.object in objects:
+                kind, name = reference.object
+                text = (
+                    f"container {container.name} has variables from {kind} {name}, "
+                    "which is watched: they change only when it restarts"
+                )
+                yield Flaw("env-from", reference.path, text)
+
+
+def _namespace(case: Case) -> Iterator[Flaw]:
+    pod = case.pod
+    if case.intent.signals and not (pod.shares_processes or pod.sees_the_node):
+        text = "the sidecar can neither see nor signal processes of other containers"
+        yield Flaw("namespace-missing", (), text)
+    if case.intent.calls and not case.intent.signals and pod.shares_processes:
+        text = "the sidecar only calls webhooks, which needs no shareProcessNamespace"
+        yield Flaw("namespace-needless", ("shareProcessNamespace",), text)
+
+
+def _uids(case: Case) -> Iterator[Flaw]:
+    pod, sidecar, program = case.pod, case.sidecar, case.program
+    security = (*sidecar.path, "securityContext")
+    own = _own_uid(case)
+    if "KILL" in sidecar.added and own != 0:
+        text = f"KILL has no effect: the sidecar runs as {_shown(own)}"
+        yield Flaw("kill-in-vain", security, text)
+    if not case.intent.signals:
+        return
+    if "KILL" in sidecar.added and own == 0:
+        text = "the sidecar may signal any process of the pod"
+        yield Flaw("kill-root", security, text)
+    if program is None or pod.may_kill(sidecar):
+        return
+    uid = pod.uid_of(program)
+    if uid is None or own is None:
+        text = (
+            f"the sidecar runs as {_shown(own)} and container {program.name} as "
+            f"{_shown(uid)}: whether it may be signalled can't be told"
+        )
+        yield Flaw("uid-unknown", security, text)
+    elif uid != own:
+        mend = f"set runAsUser: {uid} for the sidecar"
+        if uid == 0:
+            mend += ", and runAsNonRoot: false"
+        text = (
+            f"the sidecar runs as uid {own} and container {program.name} as uid {uid}: "
+            "the kernel refuses the signal"
+        )
+        yield Flaw("signal-refused", security, text, mend)
+
+
+def _own_uid(case: Case) -> int | None:
+    uid = case.pod.uid_of(case.sidecar)
+    is_ours = repository(case.sidecar.image).rpartition("/")[2] == PROGRAM
+    return OWN_UID if uid is None and is_ours else uid
+
+
+def _shown(uid: int | None) -> str:
+    return "the uid of its image" if uid is None else f"uid {uid}"
+
+
+def _program(case: Case) -> Iterator[Flaw]:
+    pod, name = case.pod, case.intent.effective.get("PROCESS_CONTAINER")
+    names = [container.name for container in pod.applications]
+    if name is not None and name not in names:
+        text = f"PROCESS_CONTAINER is {name}, and the pod has {', '.join(names)}"
+        yield Flaw("container-unknown", case.at("PROCESS_CONTAINER"), text)
+    program = case.program
+    never = pod.restart_policy != "Always"
+    if case.intent.ends_the_program and never and program and not program.is_native:
+        text = (
+            f"{case.intent.effective['RELOAD_SIGNAL']} ends the program, and with "
+            f"restartPolicy: {pod.restart_policy} it may stay ended"
+        )
+        yield Flaw("restart-never", case.at("RELOAD_SIGNAL"), text)
+
+
+def _life(case: Case) -> Iterator[Flaw]:
+    sidecar = case.sidecar
+    if sidecar.is_init and not sidecar.restarts_always:
+        text = "an init container that never ends: the program is never started"
+        yield Flaw("endless", sidecar.path, text)
+    if not sidecar.is_init and case.pod.restart_policy != "Always":
+        text = (
+            f"restartPolicy: {case.pod.restart_policy} is for pods that complete, and "
+            "this one never does: the sidecar goes on"
+        )
+        yield Flaw("endless", sidecar.path, text)
+    first_fresh = case.intent.effective.get("READY_WHEN", "").lower() == "first-fresh"
+    startup = sidecar.probe("startupProbe")
+    if sidecar.is_native and startup is None:
+        text = "without a startup probe the program does not wait for the sidecar"
+        yield Flaw("startup-none", sidecar.path, text)
+    if sidecar.is_native and startup and startup.http_path == "/readyz" and first_fresh:
+        text = "/readyz waits for the program, which waits for this probe"
+        yield Flaw("startup-deadlock", startup.path, text)
+    readiness = sidecar.probe("readinessProbe")
+    if readiness and readiness.http_path == "/readyz" and first_fresh:
+        text = "with READY_WHEN=first-fresh a program that never takes its content"
+        text += " keeps the pod out of service, also after a restart of the sidecar"
+        yield Flaw("readiness", readiness.path, text)
+
+
+def _means(case: Case) -> Iterator[Flaw]:
+    sidecar = case.sidecar
+    if not sidecar.limits_memory:
+        text = "the sidecar may take all the memory of its node"
+        yield Flaw("limits-none", sidecar.path, text)
+    tag = sidecar.image.rpartition("/")[2].partition(":")[2]
+    if "@" not in sidecar.image and tag in ("", "latest"):
+        text = f"{sidecar.image or 'no image'} may be another one tomorrow"
+        yield Flaw("image-latest", (*sidecar.path, "image"), text)
+
+
+def _port(case: Case) -> Iterator[Flaw]:
+    listen = case.intent.listen
+    for other in case.pod.applications:
+        if listen and listen[1] in other.ports:
+            text = f"container {other.name} listens on {listen[1]} as well"
+            yield Flaw("port-taken", other.path, text)
+    for probe in case.sidecar.probes:
+        if case.intent.is_silent:
+            text = "HTTP_LISTEN is off, so that nobody answers the probe"
+            yield Flaw("probe-unserved", probe.path, text)
+        elif listen and probe.port not in (None, listen[1]):
+            text = f"the probe asks port {probe.port}, and it listens on {listen[1]}"
+            yield Flaw("probe-unserved", probe.path, text)
+        elif listen and is_loopback(listen[0]):
+            text = f"the kubelet asks the pod's address, and it listens on {listen[0]}"
+            yield Flaw("probe-unserved", probe.path, text)
+
+
+def _state(case: Case) -> Iterator[Flaw]:
+    directory = case.intent.effective.get("STATE_DIR")
+    if "STATE_DIR" in case.intent.said and directory is None:
+        return
+    mount = case.mount_of(directory) if directory else None
+    if directory is None:
+        text = "after a restart of the sidecar everybody may be told once more"
+        yield Flaw("state-none", (*case.sidecar.path, "env"), text)
+    elif mount is None:
+        text = f"{directory} lies on no volume, and ends with the container"
+        yield Flaw("state-none", case.at("STATE_DIR"), text)
+    elif mount.is_read_only:
+        text = f"{directory} is mounted read-only"
+        yield Flaw("state-unwritable", mount.path, text)
+
+
+RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
+    _settings,
+    _mounts,
+    _contents,
+    _sockets,
+    _application,
+    _namespace,
+    _uids,
+    _program,
+    _life,
+    _means,
+    _port,
+    _state,
+)

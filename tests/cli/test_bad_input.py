@@ -1,0 +1,175 @@
+"""What people and pipelines hand in by mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import call, run
+
+CHARTS = Path(__file__).parent / "charts"
+WEB = (CHARTS / "tokens.yaml").read_text()
+BROKEN = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: {a: b\nspec:\n"
+
+
+def test_broken_yaml_is_refused_with_its_line(tmp_path: Path) -> None:
+    """In a stream of a thousand lines, the line is all that helps."""
+    file = tmp_path / "web.yaml"
+    file.write_text(f"{WEB}---\n{BROKEN}")
+    line = WEB.count("\n") + 1 + BROKEN.count("\n")
+
+    for command in (["inject", "--signal", "agent"], ["lint"]):
+        result = call(*command, file)
+        told = result.stderr if command[0] == "inject" else result.stdout
+        assert 1 == result.status
+        assert f"{file}:{line}: problem manifest-broken: not YAML: " in told
+
+
+def test_inject_writes_nothing_if_anything_is_refused(tmp_path: Path) -> None:
+    """`kubectl apply` would take half a stream for the whole."""
+    (tmp_path / "a.yaml").write_text(WEB)
+    (tmp_path / "b.yaml").write_text(BROKEN)
+    result = call("inject", "--signal", "agent", tmp_path)
+
+    assert (1, "") == (result.status, result.stdout)
+
+
+def test_every_broken_document_is_named_at_once(tmp_path: Path) -> None:
+    """To mend one and meet the next is a bad afternoon."""
+    file = tmp_path / "web.yaml"
+    file.write_text(f"{BROKEN}---\n{WEB}---\n{BROKEN}")
+
+    assert 2 == call("lint", file).stdout.count("manifest-broken")
+
+
+def test_a_template_that_helm_has_not_rendered_is_called_one(tmp_path: Path) -> None:
+    """A chart's folder is the first thing that people try."""
+    file = tmp_path / "deployment.yaml"
+    file.write_text("metadata:\n  name: {{ .Release.Name }}\n  labels:\n{{- x }}\n")
+
+    assert "render templates first, with `helm template`" in call("lint", file).stdout
+
+
+NO_MANIFESTS = {
+    "nothing": (b"", "no manifest in it"),
+    "comments": (b"# nothing\n---\n# here\n", "no manifest in it"),
+    "binary": (b"\x7fELF\x02\x01\x01\x00\x00\xff\xfe", "not UTF-8"),
+    "UTF-16": ("kind: Pod\n".encode("utf-16"), "not UTF-8"),
+    "control": (b"kind: Pod\nname: \x07\n", "stdin:2: problem manifest-broken"),
+    "tabs": (b"kind: Pod\nspec:\n\ta: b\n", "stdin:3: problem manifest-broken"),
+    "alias": (b"kind: Pod\nspec: *none\n", "no anchor &none stands before its alias"),
+    "itself": (b"kind: Pod\nspec: &a [*a]\n", "no anchor &a stands before its alias"),
+    "depth": (b"[" * 5000, "nested deeper than 100 levels"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MANIFESTS)
+def test_what_is_no_manifest_is_refused_with_the_reason(name: str) -> None:
+    """A pipeline whose first half failed hands over anything."""
+    stdin, reason = NO_MANIFESTS[name]
+    result = run("inject", "--preset", "nginx", stdin=stdin)
+
+    assert (1, "") == (result.status, result.stdout)
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_aliases_of_aliases_take_no_time() -> None:
+    """Ten levels of ten make ten billion, if each is written out."""
+    levels = "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 11))
+    text = f"a0: &a0 [x]\n{levels}{WEB}"
+
+    assert 0 == run("inject", "--signal", "agent", stdin=text).status
+
+
+def test_five_megabytes_come_through_unchanged_but_for_the_sidecar() -> None:
+    """A whole cluster's objects; most kinds are none of ours."""
+    data = "    some text\n" * 60_000
+    other = f"apiVersion: v1\nkind: ConfigMap\ndata:\n  a: |\n{data}"
+    text = "---\n".join([*[other] * 6, WEB])
+    result = run("inject", "--signal", "agent", stdin=text)
+    sidecar = run("inject", "--signal", "agent", stdin=WEB).stdout
+
+    assert 5_000_000 < len(text)
+    assert text.removesuffix(WEB) + sidecar == result.stdout
+
+
+@pytest.mark.parametrize("change", ["\r\n", "\ufeff", "no newline"])
+def test_marks_of_other_systems_stay(change: str) -> None:
+    """Windows' line ends and byte order marks, and a last line without an end."""
+    text = WEB.replace("\n", "\r\n") if change == "\r\n" else WEB
+    text = f"\ufeff{text}" if change == "\ufeff" else text
+    text = text.rstrip() if change == "no newline" else text
+    result = run("inject", "--signal", "agent", stdin=text)
+
+    assert 0 == result.status
+    assert result.stdout.count("\n") == result.stdout.count(
+        "\r\n" if change == "\r\n" else "\n"
+    )
+    assert text == run("inject", "--remove", stdin=result.stdout).stdout
+
+
+def test_files_and_folders_become_one_stream(tmp_path: Path) -> None:
+    """Each file on its own need not say where its documents begin and end."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.yaml").write_text(WEB.rstrip())
+    (tmp_path / "sub" / "b.yml").write_text("apiVersion: v1\nkind: Secret\n")
+    (tmp_path / "sub" / "README.md").write_text("no manifest\n")
+    last = tmp_path / "last.txt"
+    last.write_text("# said first\n---\napiVersion: v1\nkind: Secret\n")
+    result = call("inject", "--signal", "agent", tmp_path / "a.yaml", tmp_path, last)
+    documents = result.stdout.split("---\n")
+
+    assert ["Deployment", "Deployment", "Secret", "Secret"] == [
+        text.partition("kind: ")[2].partition("\n")[0] for text in documents
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "say how the program is told"),
+        (["--preset", "nginx", "--env", "DEBOUNCE"], "'DEBOUNCE' is not NAME=VALUE"),
+        (["--remove", "--signal", "nginx"], "--remove takes the sidecar out"),
+    ],
+)
+def test_wrong_options_say_what_is_accepted(arguments: list[str], reason: str) -> None:
+    """As everywhere: status 2, and no manifest is read."""
+    result = run("inject", *arguments, stdin=WEB)
+
+    assert (2, "") == (result.status, result.stdout)
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--preset", "ngnix"], "PRESET='ngnix': unknown (nearest: nginx)"),
+        (["--signal", "agent", "--only", "web"], "there are: deployment/agent"),
+        (["--signal", "agent", "--container", "web"], "the pod has agent"),
+        (["--signal", "agent", "--volume", "web"], "mounts no volume named web"),
+        (["--webhook", "localhost/reload"], "WEBHOOK_URL='localhost/reload'"),
+        (["missing.yaml", "--signal", "a"], "missing.yaml:1: problem manifest-broken"),
+    ],
+)
+def test_what_is_named_and_not_there_is_said(arguments: list[str], reason: str) -> None:
+    """With what is there instead."""
+    result = run("inject", *arguments, stdin=WEB)
+
+    assert (1, "") == (result.status, result.stdout)
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["", "spec: text", "spec: {containers: text}", "spec: {containers: [a, 1, null]}"],
+)
+def test_a_pod_of_the_wrong_shape_is_refused_in_words(spec: str) -> None:
+    """The API server would say the same, much later."""
+    result = run(
+        "inject", "--signal", "a", stdin=f"apiVersion: v1\nkind: Pod\n{spec}\n"
+    )
+
+    assert 1 == result.status
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,183 @@
+"""Each thing that can be wrong with a pod, made wrong in one that is right."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli import rules
+from tests.cli.command import call
+
+HEAD = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: site}
+data: {}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    spec:
+      shareProcessNamespace: true
+      restartPolicy: Always
+"""
+WEB = """\
+        - name: web
+          image: registry.example/web:1
+          securityContext: {runAsUser: 101}
+          envFrom: []
+          volumeMounts:
+            - {name: site, mountPath: /etc/web}
+"""
+SIDECAR = """\
+        - name: config-reload
+          image: localhost/config-reload-sidecar:dev
+          env:
+            - {name: WATCH_DIRS, value: /etc/site}
+            - {name: PROCESS_NAME, value: web}
+            - {name: PROCESS_CONTAINER, value: web}
+            - {name: STATE_DIR, value: /state}
+          readinessProbe:
+            httpGet: {path: /readyz, port: 9533}
+          resources:
+            limits: {memory: 96Mi}
+          securityContext: {runAsUser: 101, capabilities: {drop: [ALL]}}
+          volumeMounts:
+            - {name: site, mountPath: /etc/site, readOnly: true}
+            - {name: state, mountPath: /state}
+"""
+TAIL = """\
+      volumes:
+        - name: site
+          configMap: {name: site}
+        - name: state
+          emptyDir: {}
+"""
+RIGHT = f"{HEAD}      containers:\n{WEB}{SIDECAR}{TAIL}"
+
+WEBHOOK = RIGHT.replace("      shareProcessNamespace: true\n", "").replace(
+    "{name: PROCESS_NAME, value: web}\n            - {name: PROCESS_CONTAINER,",
+    "{name: WEBHOOK_URL, value: 'http://127.0.0.1'}\n            - {name: POD_NAME,",
+)
+STARTUP = "          startupProbe: {httpGet: {path: /healthz, port: 9533}}\n"
+ALWAYS = "          restartPolicy: Always\n"
+COMPLETING = (
+    f"{HEAD.replace('Always', 'OnFailure')}"
+    f"      initContainers:\n{SIDECAR}{ALWAYS}{STARTUP}"
+    f"      containers:\n{WEB}{TAIL}"
+).replace("readinessProbe:", "livenessProbe:")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`old` becomes `new`: then `code` is found, in a line that has `place`."""
+
+    code: str
+    old: str
+    new: str
+    place: str
+    right: str = RIGHT
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.new}".replace("\n", " ")
+
+
+LAST = "            - {name: STATE_DIR, value: /state}\n"
+US = "{runAsUser: 101, capabilities: {drop: [ALL]}}"
+SITE = "configMap: {name: site}"
+SOURCES = f"[{{{SITE}}}, {{serviceAccountToken: {{path: token}}}}]"
+REFERENCE = "{configMapKeyRef: {name: site, key: a}}"
+SOCKET = "http+unix://%2Frun%2Fweb.sock"
+SHARED = "      shareProcessNamespace: true\n      restartPolicy"
+WAITING = COMPLETING.replace(STARTUP, STARTUP.replace("healthz", "readyz"))
+
+
+def told(name: str, value: str) -> str:
+    """Return one more variable, after those that are right."""
+    return f"{LAST}            - {{name: {name}, value: '{value}'}}\n"
+
+
+WRONG = [
+    Case("settings-wrong", LAST, told("DEBOUNCE", "soon"), "env:"),
+    Case("settings-wrong", LAST, told("VERIFY_BODY", "ok"), "env:"),
+    Case("settings-wrong", LAST, told("WEBHOOK_CA_FILE", "ca.crt"), "env:"),
+    Case("settings-wrong", "value: /etc/site}", "value: '/etc/site,x'}", "env:"),
+    Case("settings-odd", LAST, told("WATCH_DIR", "/etc"), "WATCH_DIR,"),
+    Case("volume-unmounted", "value: /etc/site}", "value: /new}", "WATCH_DIRS"),
+    Case("volume-unmounted", LAST, told("WEBHOOK_URL", SOCKET), "WEBHOOK_URL"),
+    Case("volume-writable", "readOnly: true", "readOnly: false", "/etc/site"),
+    Case("volume-unreadable", SITE, f"{SITE[:-1]}, defaultMode: 0440}}", "/etc/site"),
+    Case("sub-path", "readOnly: true", "readOnly: true, subPath: key", "/etc/site"),
+    Case("sub-path", "/etc/web}", "/etc/web, subPathExpr: $(KEY)}", "/etc/web"),
+    Case("immutable", "data: {}", "immutable: true", "/etc/site"),
+    Case("env-from", "[]", "[{configMapRef: {name: site}}]", "configMapRef"),
+    Case("env-from", "envFrom: []", f"env: [{{valueFrom: {REFERENCE}}}]", REFERENCE),
+    Case("token-watched", SITE, f"projected: {{sources: {SOURCES}}}", "/etc/site"),
+    Case("namespace-missing", "shareProcessNamespace: true", "hostIPC: no", " spec:"),
+    Case("container-unknown", "- name: web", "- name: app", "PROCESS_CONTAINER"),
+    Case("signal-refused", US, "{runAsUser: 102}", "{runAsUser: 102}"),
+    Case("signal-refused", US, US.replace("101", "0"), "runAsUser: 0"),
+    Case("signal-refused", US, "{}", "securityContext: {}"),
+    Case("uid-unknown", "{runAsUser: 101}", "{}", US),
+    Case("kill-in-vain", US, US.replace("]", "], add: [KILL]"), "KILL"),
+    Case("kill-root", US, "{runAsUser: 0, capabilities: {add: [CAP_KILL]}}", "KILL"),
+    Case("image-latest", "sidecar:dev", "sidecar", "image:"),
+    Case("image-latest", "sidecar:dev", "sidecar:latest", "image:"),
+    Case("limits-none", "{memory: 96Mi}", "{cpu: 1}", "- name: config-reload"),
+    Case("readiness", LAST, told("READY_WHEN", "first-fresh"), "readinessProbe"),
+    Case("state-none", "mountPath: /state", "mountPath: /new", "STATE_DIR"),
+    Case("state-none", LAST, "", "env:"),
+    Case("state-unwritable", "Path: /state", "Path: /state, readOnly: true", "/state"),
+    Case("port-taken", "envFrom: []", "ports: [{containerPort: 9533}]", "- name: web"),
+    Case("probe-unserved", LAST, told("HTTP_LISTEN", "off"), "readinessProbe"),
+    Case("probe-unserved", LAST, told("HTTP_LISTEN", ":9534"), "readinessProbe"),
+    Case("probe-unserved", LAST, told("HTTP_LISTEN", "[::1]:9533"), "readinessProbe"),
+    Case("endless", "restartPolicy: Always", "restartPolicy: Never", "- name: config"),
+    Case("endless", ALWAYS, "", "- name: config", COMPLETING),
+    Case("startup-none", STARTUP, "", "- name: config", COMPLETING),
+    Case("restart-never", LAST, told("RELOAD_SIGNAL", "TERM"), "TERM", COMPLETING),
+    Case(
+        "startup-deadlock", LAST, told("READY_WHEN", "first-fresh"), "/readyz", WAITING
+    ),
+    Case("namespace-needless", "      restartPolicy", SHARED, "shareProcess", WEBHOOK),
+]
+
+
+def found_in(text: str, tmp_path: Path) -> dict[str, str]:
+    """Return what `lint` finds: codes, and the text of the lines that it names."""
+    file = tmp_path / "manifest.yaml"
+    file.write_text(text)
+    lines = text.splitlines()
+    found = json.loads(call("lint", "--output", "json", file).stdout)
+    return {finding["code"]: lines[finding["line"] - 1] for finding in found}
+
+
+@pytest.mark.parametrize("right", [RIGHT, WEBHOOK, COMPLETING, WAITING])
+def test_lint_finds_nothing_wrong_with_what_is_right(
+    right: str, tmp_path: Path
+) -> None:
+    """Or nobody would believe it about the others."""
+    assert {} == found_in(right, tmp_path)
+
+
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_lint_finds_what_is_wrong_and_where(case: Case, tmp_path: Path) -> None:
+    """One thing is wrong, and one is found."""
+    assert 1 == case.right.count(case.old)
+    found = found_in(case.right.replace(case.old, case.new), tmp_path)
+
+    assert [case.code] == list(found)
+    assert case.place in found[case.code]
+
+
+def test_every_rule_is_broken_once() -> None:
+    """A rule that is never seen to speak may be mute."""
+    codes = re.findall(r'Flaw\(\s*"([a-z-]+)"', Path(rules.__file__).read_text())
+
+    assert set(codes) == {case.code for case in WRONG}
