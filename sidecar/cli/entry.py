@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from . import push
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of the commands; return the exit status."""
@@ -15,5 +17,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="config-reload-sidecar")
-    parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    push.add_parser(commands)
     return parser
