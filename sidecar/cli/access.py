@@ -42,14 +42,20 @@ class Access:
     """That the context names, if the command line does not."""
 
 
-def connect(env: Mapping[str, str], context: str | None = None) -> Access:
+def connect(
+    env: Mapping[str, str],
+    context: str | None = None,
+    account: str = SERVICE_ACCOUNT,
+) -> Access:
     """Make a client; nothing is asked yet.
+
+    `account` is the directory of the pod's ServiceAccount.
 
     Raises:
         AccessError: there is no usable kubeconfig.
     """
     try:
-        config = _chosen(env, context)
+        config = _chosen(env, context, account)
         user = _with_current_protocol(config.user or User())
         config = config._replace(user=user)
         timeout = httpx2.Timeout(10.0, connect=5.0)
@@ -68,14 +74,14 @@ def connect(env: Mapping[str, str], context: str | None = None) -> Access:
     return Access(client, config.context_name, config.cluster.server, config.namespace)
 
 
-def _chosen(env: Mapping[str, str], context: str | None) -> SingleConfig:
+def _chosen(env: Mapping[str, str], context: str | None, account: str) -> SingleConfig:
     files = _files(env)
     if not files:
         if not context and env.get("KUBERNETES_SERVICE_HOST"):
-            return _required(KubeConfig.from_service_account(SERVICE_ACCOUNT), None)
+            return _required(KubeConfig.from_service_account(account), None)
         raise AccessError(
-            f"there is no kubeconfig: set KUBECONFIG to one, or put it at ~/{_HOME}; in a"
-            " pod, mount a ServiceAccount's token"
+            f"there is no kubeconfig: set KUBECONFIG to one, or put it at ~/{_HOME};"
+            " in a pod, mount a ServiceAccount's token"
         )
     configs = [KubeConfig.from_dict(_document(file), file) for file in files]
     name = context or next(

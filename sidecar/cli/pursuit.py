@@ -46,7 +46,7 @@ class Pursuit:
     """By path, before the kubelet was told anything."""
 
     ended: float | None = None
-    """When it was first seen in its last stages."""
+    """When it was first seen in its last stages; None if they are its first."""
 
     sure: bool = False
     """Whether it was seen there twice.
@@ -62,8 +62,7 @@ class Pursuit:
             for use in member.uses
         )
         stuck = not any(verdict.stage.open for verdict in verdicts)
-        ended = now if stuck else None
-        return cls(member, verdicts, now, now, ended=ended, sure=stuck)
+        return cls(member, verdicts, now, now, sure=stuck)
 
     @property
     def ports(self) -> frozenset[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import inf
@@ -24,6 +24,9 @@ _DIGEST_LENGTH = 12
 _LONGEST = 500
 """Characters of a text from elsewhere."""
 
+_NAMED = 3
+"""Pods that are named where several have one reason."""
+
 _REDRAW = 0.1
 """Seconds between two drawings: hundreds of pods move at once."""
 
@@ -35,6 +38,7 @@ _COLOURS = {
     Stage.REJECTED: "red",
     Stage.SILENT: "yellow",
     Stage.WAITING: "dim",
+    Stage.PENDING: "dim",
     Stage.STALE: "yellow",
 }
 
@@ -146,8 +150,11 @@ class LiveTable:
     def close(self, summary: str, *, succeeded: bool) -> None:
         """Show how it ended."""
         self._live.stop()
-        if self._kept.all():
-            self._console.print(_table(self._kept.all()))
+        rows = self._kept.all()
+        if rows:
+            self._console.print(_table(rows))
+        for line in _reasons(rows):
+            self._console.print(Text(line))
         self._console.print(Text(summary, style="green" if succeeded else "red"))
 
 
@@ -159,18 +166,39 @@ def _foremost(rows: Sequence[Row], room: int) -> Sequence[Row]:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    several = len({(row.object, row.volume) for row in rows}) > 1
-    detailed = any(row.detail for row in rows)
-    titles = ["POD", "NODE", *(["OBJECT", "VOLUME"] if several else [])]
-    titles += ["GENERATION", "DIGEST", "STATE", "SECONDS"]
-    table = Table(*titles, *(["WHY"] if detailed else []), box=None, pad_edge=False)
+    """Draw the rows; a narrow terminal cuts generations and digests short."""
+    several = len({row.object for row in rows}) > 1
+    table = Table(box=None, pad_edge=False)
+    table.add_column("POD", no_wrap=True)
+    table.add_column("NODE", no_wrap=True)
+    if several:
+        table.add_column("OBJECT", no_wrap=True)
+    table.add_column("GENERATION", overflow="ellipsis")
+    table.add_column("DIGEST", overflow="ellipsis")
+    table.add_column("STATE", no_wrap=True)
+    table.add_column("SECONDS", no_wrap=True, justify="right")
     for row in rows:
-        cells = [row.pod, row.node, *([row.object, row.volume] if several else [])]
-        cells += [short_generation(row.generation), row.digest[:_DIGEST_LENGTH]]
+        names = [row.pod, row.node, *([row.object] if several else [])]
+        content = [short_generation(row.generation), row.digest[:_DIGEST_LENGTH]]
         state = Text(row.state, style=_COLOURS.get(row.state, "yellow"))
-        texts = [*map(Text, cells), state, Text(_seconds(row))]
-        table.add_row(*texts, *([Text(row.detail)] if detailed else []))
+        table.add_row(*map(Text, [*names, *content]), state, Text(_seconds(row)))
     return table
+
+
+def _reasons(rows: Iterable[Row]) -> list[str]:
+    """Say why pods are where they are, each reason once."""
+    pods: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.detail:
+            pods.setdefault((row.state, row.detail), []).append(row.pod)
+    return [
+        f"{_some(names)}: {state}: {detail}" for (state, detail), names in pods.items()
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _seconds(row: Row) -> str:

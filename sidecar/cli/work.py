@@ -32,6 +32,11 @@ T = TypeVar("T")
 
 _INTERRUPTED = 130
 
+_HELD_BACK = (
+    "the kubelets bring it to those too within 90 s: to keep it from them, put the"
+    " object back"
+)
+
 _RUNS_IT = (Stage.FRESH, Stage.PENDING, Stage.GONE)
 """Where a pod runs the content, or will when it starts, or is no more."""
 
@@ -208,23 +213,19 @@ def _closed(
     good: Sequence[Stage] = _RUNS_IT,
 ) -> int:
     """Say how it ended; return the exit status."""
-    stages = [[verdict.stage for verdict in pursuit.verdicts] for pursuit in pursuits]
-    bad = Counter(stage for one in stages for stage in one if stage not in good)
-    names = ", ".join(map(str, work.references))
+    count = Counter(v.stage for pursuit in pursuits for v in pursuit.verdicts)
+    names = " and ".join(map(str, work.references))
+    done = Stage.ANNOTATED if work.no_wait else Stage.FRESH
+    well = sum({v.stage for v in one.verdicts} == {done} for one in pursuits)
+    what = "were told of" if work.no_wait else "run"
+    parts = [f"{well} of {len(pursuits)} pods {what} {names}"]
     if not pursuits:
-        summary = f"no pod in namespace {work.namespace} uses {names}"
-    else:
-        well = sum(set(one) <= set(good) for one in stages)
-        summary = f"{well} of {len(pursuits)} pods: {names}"
-    if bad:
-        summary += "; " + ", ".join(f"{count} {stage}" for stage, count in bad.items())
-    if bad[Stage.SKIPPED]:
-        summary += (
-            "; the kubelets bring it to these too within 90 s: to keep it from them,"
-            " put the object back"
-        )
+        parts = [f"no pod in namespace {work.namespace} uses {names}"]
+    parts += [f"{number} {stage}" for stage, number in count.items() if stage != done]
+    if count[Stage.SKIPPED]:
+        parts.append(_HELD_BACK)
     if problem:
-        summary += f"; {problem}"
-    succeeded = not bad and not problem
-    shown.close(summary, succeeded=succeeded)
+        parts.append(problem)
+    succeeded = not problem and all(stage in good for stage in count)
+    shown.close("; ".join(parts), succeeded=succeeded)
     return 0 if succeeded else 1

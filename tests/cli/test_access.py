@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import trustme
 
 from sidecar.cli.access import AccessError, connect
 from sidecar.cli.api import Api
@@ -112,6 +113,25 @@ def test_without_any_kubeconfig_the_ways_to_one_are_said(tmp_path: Path) -> None
     assert all(
         way in said for way in ("KUBECONFIG", "~/.kube/config", "ServiceAccount")
     )
+
+
+def test_a_pod_without_a_kubeconfig_uses_its_own_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline may run in the cluster, and its namespace is the default there."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.crt")
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "namespace").write_text("shop")
+    # lightkube reads these two itself
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    env = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+
+    access = connect(env, account=str(tmp_path))
+    with access.http:
+        assert ("https://10.96.0.1:443", "shop") == (access.server, access.namespace)
+    with pytest.raises(AccessError, match="can't be used"):
+        connect(env, account=str(tmp_path / "absent"))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_what_can_be_said_at_once_is_not_waited_for() -> None:
     """A pod that needs a restart blocks nobody."""
     stuck = pursuit(Use(SOURCE, brought=False, obstacle=Verdict(Stage.RESTART)))
 
-    assert (inf, 0.0) == (stuck.due, stuck.ended)
+    assert (inf, None) == (stuck.due, stuck.ended)
 
 
 def test_a_pod_without_a_sidecar_gets_its_files_all_the_same() -> None:

@@ -51,6 +51,34 @@ def test_a_push_takes_seconds_where_the_kubelets_pace_takes_a_minute(
         assert "edition three" == namespace.get(pod, 8080)
 
 
+def test_a_batch_that_rejects_the_content_stops_the_rest(
+    namespace: Namespace, images: Mapping[str, str]
+) -> None:
+    """One pod of three takes the harm, and the command says which and why."""
+    namespace.apply("nginx.yaml", images)
+    verify = ["VERIFY_URL=http://127.0.0.1:8080", "VERIFY_BODY=edition"]
+    namespace.kubectl(
+        "set",
+        "env",
+        "deployment/nginx",
+        "-c=config-reload",
+        *verify,
+        "VERIFY_TIMEOUT=2s",
+    )
+    namespace.kubectl("scale", "deployment/nginx", "--replicas=3")
+    namespace.wait_for_rollout("nginx")
+    wait_until(lambda: fresh(namespace) == 3, "all are fresh at first", BOUND)
+
+    change(namespace, "a mistake")
+    pushed = command(namespace, "push", "configmap/site", "--batch", "1")
+
+    states = [row["state"] for row in pushed["pods"]]
+    assert ["not pushed", "not pushed", "rejected"] == sorted(states)
+    assert [True] == [
+        "VERIFY_BODY" in r["detail"] for r in pushed["pods"] if r["detail"]
+    ]
+
+
 def change(namespace: Namespace, text: str) -> None:
     """Let the site say something else."""
     site = f'server {{ listen 8080; default_type text/plain; return 200 "{text}"; }}'
