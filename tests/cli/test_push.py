@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from tests.cli import specs
 from tests.cli.api_server import TOKEN, ApiServer, Reply, kubeconfig, refusal
 from tests.cli.shop import NEW, OLD, REJECTING, Shop, holding
 from tests.loopback import free_port
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -205,6 +210,36 @@ def test_what_can_not_get_it_is_said_and_blocks_nobody(
     states = {name: row["state"] for name, row in rows(printed).items()}
     assert {"old-0": "needs restart", "web-0": "fresh"} == states
     assert ["web-0"] == shop.api.touched
+
+
+def test_a_person_may_break_it_off(shop: Shop) -> None:
+    """Ctrl-C ends it within a second, with what was seen and no traceback."""
+    shop.add("web-0")
+    del shop.api.sidecars["web-0:9533"]
+    command = [sys.executable, "-m", "sidecar", "push", "configmap/site"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: shop.api.touched, "it is under way")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=5)
+
+    assert (130, "") == (process.returncode, err)
+    assert "waiting" in out
+
+
+def test_who_has_read_enough_is_no_trouble(shop: Shop) -> None:
+    """`| head -1` closes the pipe."""
+    shop.add("web-0", "web-1")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:  # noqa: PTH123  # a descriptor
+        command = [sys.executable, "-m", "sidecar", "status", "configmap/site"]
+        result = subprocess.run(
+            command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, check=False
+        )
+
+    assert (1, b"") == (result.returncode, result.stderr)
 
 
 def test_an_immutable_object_is_not_waited_for(shop: Shop, printed: Printed) -> None:
