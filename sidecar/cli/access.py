@@ -58,8 +58,7 @@ def connect(
         config = _chosen(env, context, account)
         user = _with_current_protocol(config.user or User())
         config = config._replace(user=user)
-        timeout = httpx2.Timeout(10.0, connect=5.0)
-        client = Client(config, ConnectionParams(timeout=timeout))
+        client = Client(config, ConnectionParams())
     except (ConfigError, YAMLError, msgspec.ValidationError, ValueError) as error:
         raise AccessError(f"the kubeconfig can't be used: {error}") from error
     except (KeyError, TypeError) as error:

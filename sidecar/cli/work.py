@@ -21,6 +21,7 @@ from sidecar import values
 from .access import Access, AccessError, connect
 from .api import Api
 from .batches import at_once, batches
+from .client import Client
 from .mounting import Member, members, mounted
 from .objects import Reference, Source, reference
 from .pursuit import Pursuit
@@ -120,7 +121,7 @@ class Work:
         self.batch, self.no_wait = request.batch, request.no_wait
         self.ended = ended
         self.namespace = request.namespace or access.namespace
-        self.api = Api(access, self.namespace, ended)
+        self.api = Api(Client(access, ended), self.namespace)
 
     def sources(self) -> list[Source]:
         """Get the objects.

@@ -11,6 +11,7 @@ import trustme
 
 from sidecar.cli.access import AccessError, connect
 from sidecar.cli.api import Api
+from sidecar.cli.client import Client
 from sidecar.cli.objects import reference
 from tests.cli import specs
 from tests.cli.api_server import TOKEN, ApiServer, kubeconfig
@@ -33,7 +34,7 @@ def reaches(env: dict[str, str], context: str | None = None) -> bool:
     """Whether a request with these credentials is answered."""
     access = connect(env, context)
     with access.http:
-        api = Api(access, access.namespace, threading.Event())
+        api = Api(Client(access, threading.Event()), access.namespace)
         return api.source(reference("configmap/site")) is not None
 
 

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -323,17 +325,34 @@ def test_what_a_pod_says_can_not_move_the_cursor(shop: Shop, printed: Printed) -
     assert "\x1b" not in printed.readouterr().err
 
 
-def test_five_hundred_pods_are_asked_a_few_at_a_time(
+def test_five_hundred_pods_are_listed_page_by_page(
     shop: Shop, printed: Printed
 ) -> None:
-    """Page by page, eight requests at once."""
+    """And each is asked."""
     shop.add(*(f"web-{number:03}" for number in range(500)), said=holding(NEW))
     shop.api.pods["other"] = specs.pod("other", volumes=[])
 
     assert 0 == run("status", "configmap/site", "-o", "json")
     assert 500 == len(rows(printed))
-    assert shop.api.most_at_once <= 8
     assert "GET pods?limit=500&continue=500" in shop.api.requests
+
+
+def test_eight_requests_are_under_way_at_once_and_no_more(shop: Shop) -> None:
+    """Each answer waits until eight have come, so fewer would never end."""
+    eight = threading.Barrier(8)
+    names = [f"web-{number:02}" for number in range(80)]
+    shop.add(*names, said=holding(NEW))
+    for name in names:
+        answer = shop.api.sidecars[f"{name}:9533"]
+
+        def when_eight_have_come(answer: Callable[[], Reply] = answer) -> Reply:
+            eight.wait(5)
+            return answer()
+
+        shop.api.sidecars[f"{name}:9533"] = when_eight_have_come
+
+    assert 0 == run("status", "configmap/site")
+    assert 8 == shop.api.most_at_once
 
 
 @pytest.mark.parametrize("code", [409, 429, 500, 503])
