@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from . import digest
 from .errors import VolumeError
 from .selection import Selection
 
@@ -213,7 +214,9 @@ class _Reading:
             path=self.path,
             generation=self.generation,
             keys=self.keys,
-            digest=_digest(self.keys),
+            digest=digest.of_volume(
+                {os.fsencode(name): key.digest for name, key in self.keys.items()}
+            ),
             flaws=frozenset(self.flaws),
             empty=not entries,
             directories=tuple(self.directories),
@@ -337,7 +340,7 @@ class _Reading:
                 return
         read_at = time.time()
         try:
-            signature, digest = self._hash(place)
+            signature, content = self._hash(place)
         except FileNotFoundError:
             if self.generation is not None and self._immutable(place):
                 raise  # the whole generation went
@@ -346,7 +349,7 @@ class _Reading:
                 raise
             self.keys[name] = self._unreadable(_signature(status))
         else:
-            self.keys[name] = Key(signature, digest, read_at)
+            self.keys[name] = Key(signature, content, read_at)
 
     def _hash(self, place: str) -> tuple[Signature, bytes]:
         # not blocking, because a FIFO may have taken the file's place
@@ -355,30 +358,21 @@ class _Reading:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(f"{place} is no longer a regular file")
-            digest = hashlib.sha256()
+            content = hashlib.sha256()
             # one byte more than its size, so that a small file ends in one short read
             while chunk := file.read(min(status.st_size + 1, _CHUNK)):
-                digest.update(chunk)
+                content.update(chunk)
                 self.progress()
-            return _signature(status), digest.digest()
+            return _signature(status), content.digest()
 
     def _unreadable(self, signature: Signature) -> Key:
         stands_for = self.generation or repr(signature)
-        digest = hashlib.sha256(b"unreadable:" + os.fsencode(stands_for)).digest()
-        return Key(signature, digest, time.time(), readable=False)
+        content = digest.of_content(b"unreadable:" + os.fsencode(stands_for))
+        return Key(signature, content, time.time(), readable=False)
 
     def _note_time(self, status: os.stat_result) -> None:
         self.changed = max(self.changed, status.st_ctime_ns)
         self.fractions = self.fractions or bool(status.st_ctime_ns % 1_000_000_000)
-
-
-def _digest(keys: Mapping[str, Key]) -> str:
-    """Hash, for each key in order: its name's length, its name, its SHA-256."""
-    digest = hashlib.sha256()
-    for name in sorted(keys, key=os.fsencode):
-        encoded = os.fsencode(name)
-        digest.update(b"%d:" % len(encoded) + encoded + keys[name].digest)
-    return digest.hexdigest()
 
 
 def _signature(status: os.stat_result) -> Signature:

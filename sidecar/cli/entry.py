@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from . import inject, lint
+from . import inject, lint, push
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,4 +20,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     inject.add_parser(commands)
     lint.add_parser(commands)
+    push.add_parser(commands)
     return parser

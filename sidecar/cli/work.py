@@ -1,0 +1,232 @@
+"""`push` and `status`: which pods run an object's content, and getting them to.
+
+A patched annotation makes a pod's kubelet sync at once instead of within 90 seconds;
+the pod's sidecar then says, through the API server, when the program holds the content.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sidecar import values
+
+from .access import Access, AccessError, connect
+from .api import Api
+from .batches import at_once, batches
+from .client import Client
+from .mounting import Member, members, mounted
+from .objects import Reference, Source, reference
+from .pursuit import Pursuit
+from .rounds import follow, look, touch
+from .stage import Stage
+from .table import View, printable, view
+
+T = TypeVar("T")
+
+_INTERRUPTED = 130
+
+_HELD_BACK = (
+    "the kubelets bring it to those too within 90 s: to keep it from them, put the"
+    " object back"
+)
+
+_RUNS_IT = (Stage.FRESH, Stage.PENDING, Stage.GONE)
+"""Where a pod runs the content, or will when it starts, or is no more."""
+
+_TOLD = (Stage.ANNOTATED, Stage.ALONE, Stage.PENDING, Stage.GONE)
+"""Where all is done that can be done without waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What was asked on the command line."""
+
+    references: tuple[Reference, ...]
+    namespace: str | None
+    timeout: float
+    """For one batch, in seconds."""
+
+    batch: str | None
+    no_wait: bool
+
+
+def _checked(chosen: argparse.Namespace) -> _Request:
+    """Read what argparse can't.
+
+    Raises:
+        AccessError: with everything that is wrong.
+    """
+    problems: list[str] = []
+
+    def parsed(name: str, parse: Callable[[str], T], text: str) -> T | None:
+        try:
+            return parse(text)
+        except ValueError as error:
+            problems.append(f"{name}{error}")
+            return None
+
+    found = [parsed("", reference, text) for text in chosen.objects]
+    timeout = parsed(f"--timeout {chosen.timeout}: ", values.duration, chosen.timeout)
+    if chosen.batch is not None:
+        parsed("--batch ", lambda text: at_once(text, 1), chosen.batch)
+    if chosen.namespace is not None:
+        parsed(f"--namespace {chosen.namespace}: ", values.label, chosen.namespace)
+    if problems:
+        raise AccessError("\n".join(problems))
+    return _Request(
+        tuple(dict.fromkeys(one for one in found if one)),
+        chosen.namespace,
+        timeout or 0.0,
+        chosen.batch,
+        chosen.no_wait,
+    )
+
+
+def run(chosen: argparse.Namespace, command: Callable[[Work, View], int]) -> int:
+    """Run a command; what can't be done is said on stderr, with status 2."""
+    ended = threading.Event()
+    try:
+        request = _checked(chosen)
+        access = connect(os.environ, chosen.context)
+        with access.http, view(chosen.output) as shown:
+            return command(Work(request, access, ended), shown)
+    except AccessError as error:
+        sys.stderr.writelines(f"{printable(line)}\n" for line in str(error).split("\n"))
+        return 2
+    except KeyboardInterrupt:
+        ended.set()
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # who read it has enough; the interpreter would complain when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+class Work:
+    """One command under way: what is asked, of whom, and where it is shown."""
+
+    def __init__(
+        self, request: _Request, access: Access, ended: threading.Event
+    ) -> None:
+        """`ended` is set when it is broken off."""
+        self.references, self.timeout = request.references, request.timeout
+        self.batch, self.no_wait = request.batch, request.no_wait
+        self.ended = ended
+        self.namespace = request.namespace or access.namespace
+        self.api = Api(Client(access, ended), self.namespace)
+
+    def sources(self) -> list[Source]:
+        """Get the objects.
+
+        Raises:
+            AccessError: one does not exist.
+        """
+        found = {wanted: self.api.source(wanted) for wanted in self.references}
+        missing = [wanted for wanted, source in found.items() if source is None]
+        if missing:
+            raise AccessError("\n".join(map(self._missing, missing)))
+        return [source for source in found.values() if source]
+
+    def _missing(self, wanted: Reference) -> str:
+        names = set(self.api.names(wanted.kind)) | mounted(self.api.pods(), wanted.kind)
+        near = difflib.get_close_matches(wanted.name, names - {wanted.name}, 3, 0.6)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ": mind --namespace"
+        return f"there is no {wanted} in namespace {self.namespace}{meant}"
+
+    def members(self, sources: Sequence[Source]) -> list[Member]:
+        """List the pods that use the objects now."""
+        return members(self.api.pods(), sources)
+
+
+def status(work: Work, shown: View) -> int:
+    """Look once; return 0 if every pod runs the content."""
+    sources = work.sources()
+    pursuits = look(work.api, work.members(sources), shown.show)
+    return _closed(work, shown, pursuits)
+
+
+def push(work: Work, shown: View) -> int:
+    """Get every pod to run the content; return 0 if they do."""
+    sources = work.sources()
+    found = work.members(sources)
+    if work.no_wait:
+        pursuits = touch(work.api, found, shown.show)
+        return _closed(work, shown, pursuits, good=_TOLD)
+    pursuits = _in_batches(work, shown, found)
+    while all(map(_good, pursuits)):
+        # who came meanwhile may have mounted what was there before
+        known = {pursuit.member.uid for pursuit in pursuits}
+        found = [pod for pod in work.members(sources) if pod.uid not in known]
+        if not found:
+            break
+        pursuits += follow(work.api, found, work.timeout, shown.show, work.ended)
+    if work.sources() != sources:
+        return _closed(
+            work, shown, pursuits, "an object was changed meanwhile: push again"
+        )
+    return _closed(work, shown, pursuits)
+
+
+def _in_batches(work: Work, shown: View, found: Sequence[Member]) -> list[Pursuit]:
+    """Follow batch after batch, until one does not go well."""
+    done: list[Pursuit] = []
+    planned = batches(found, work.batch)
+    for number, batch in enumerate(planned):
+        done += follow(work.api, batch, work.timeout, shown.show, work.ended)
+        if any(_stops(pursuit) for pursuit in done):
+            done += _skipped(shown, planned[number + 1 :])
+            break
+    return done
+
+
+def _skipped(shown: View, left: Iterable[Sequence[Member]]) -> list[Pursuit]:
+    skipped = []
+    for member in (member for batch in left for member in batch):
+        pursuit = Pursuit.start(member, 0.0).over(Stage.SKIPPED, "", 0.0)
+        shown.show(pursuit)
+        skipped.append(pursuit)
+    return skipped
+
+
+def _stops(pursuit: Pursuit) -> bool:
+    """Whether nobody else should get what this pod got."""
+    stages = {verdict.stage for verdict in pursuit.verdicts}
+    return Stage.REJECTED in stages or any(stage.open for stage in stages)
+
+
+def _good(pursuit: Pursuit) -> bool:
+    return all(verdict.stage in _RUNS_IT for verdict in pursuit.verdicts)
+
+
+def _closed(
+    work: Work,
+    shown: View,
+    pursuits: Sequence[Pursuit],
+    problem: str = "",
+    good: Sequence[Stage] = _RUNS_IT,
+) -> int:
+    """Say how it ended; return the exit status."""
+    count = Counter(v.stage for pursuit in pursuits for v in pursuit.verdicts)
+    names = " and ".join(map(str, work.references))
+    done = Stage.ANNOTATED if work.no_wait else Stage.FRESH
+    well = sum({v.stage for v in one.verdicts} == {done} for one in pursuits)
+    what = "were told of" if work.no_wait else "run"
+    parts = [f"{well} of {len(pursuits)} pods {what} {names}"]
+    if not pursuits:
+        parts = [f"no pod in namespace {work.namespace} uses {names}"]
+    parts += [f"{number} {stage}" for stage, number in count.items() if stage != done]
+    if count[Stage.SKIPPED]:
+        parts.append(_HELD_BACK)
+    if problem:
+        parts.append(problem)
+    succeeded = not problem and all(stage in good for stage in count)
+    shown.close("; ".join(parts), succeeded=succeeded)
+    return 0 if succeeded else 1

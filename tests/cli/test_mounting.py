@@ -1,0 +1,272 @@
+"""Who uses an object, and who can take a change of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar import volume
+from sidecar.cli.mounting import Member, Place, Use, members, mounted
+from sidecar.cli.objects import Kind, Reference, Source
+from sidecar.cli.stage import Stage
+from sidecar.selection import Selection
+from tests.cli import specs
+from tests.cli.specs import Document, mount, pod, program, sidecar
+from tests.kubelet import KubeletVolume
+
+CONTENT = {"site.conf": b"one", "notes.txt": b"two"}
+SITE = Source(Reference(Kind.CONFIG_MAP, "site"), 0.0, CONTENT)
+TLS = Source(Reference(Kind.SECRET, "tls"), 0.0)
+
+
+def found(*documents: Document, sources: tuple[Source, ...] = (SITE,)) -> list[Member]:
+    """Return the pods that use one of the sources."""
+    return members(specs.decoded(*documents), sources)
+
+
+def use(document: Document, source: Source = SITE) -> Use:
+    """Return the one use of the one pod."""
+    [member] = found(document, sources=(source,))
+    [only] = member.uses
+    return only
+
+
+def stage(document: Document, source: Source = SITE) -> Stage | None:
+    """Return what keeps the one pod from being followed, if anything."""
+    obstacle = use(document, source).obstacle
+    return obstacle.stage if obstacle else None
+
+
+def digest_of(files: dict[str, bytes], tmp_path: Path, selection: Selection) -> str:
+    """Return what the sidecar makes of these files."""
+    written = KubeletVolume(tmp_path / "volume")
+    written.write(files)
+    return volume.read(str(written.path), selection).digest
+
+
+def test_the_digest_is_the_one_that_the_sidecar_makes_of_the_files(
+    tmp_path: Path,
+) -> None:
+    """Two programs compute it, from the object and from the volume."""
+    expected = digest_of(CONTENT, tmp_path, Selection(["*"]))
+
+    assert (Place("/etc/site", expected),) == use(pod()).places
+
+
+def test_the_digest_heeds_items_and_the_sidecars_lists(tmp_path: Path) -> None:
+    """Only selected keys count, under the paths that the volume gives them."""
+    items = [
+        {"key": "site.conf", "path": "conf.d/a.conf"},
+        {"key": "notes.txt", "path": "conf.d/b.txt"},
+    ]
+    document = pod(
+        containers=[
+            program(mount("/etc/nginx")),
+            sidecar(env={"WATCH_INCLUDE": "conf.d/*", "WATCH_EXCLUDE": "*.txt"}),
+        ],
+        volumes=[{"name": "site", "configMap": {"name": "site", "items": items}}],
+    )
+    files = {"conf.d/a.conf": b"one", "conf.d/b.txt": b"two"}
+    expected = digest_of(files, tmp_path, Selection(["conf.d/*"], ["*.txt"]))
+
+    assert (Place("/etc/site", expected),) == use(document).places
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        [{"name": "WATCH_INCLUDE", "value": "$(GLOBS)"}],
+        [{"name": "WATCH_INCLUDE", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}],
+        [{"name": "WATCH_INCLUDE", "value": "[broken"}],
+    ],
+)
+def test_what_the_spec_does_not_say_literally_makes_no_digest(
+    variables: list[Document],
+) -> None:
+    """A digest that is guessed would never be seen."""
+    ours = sidecar()
+    ours["env"] += variables
+
+    assert (Place("/etc/site", None),) == use(pod(containers=[ours])).places
+
+
+def test_a_variable_may_come_from_elsewhere_as_a_whole() -> None:
+    """With `envFrom` nobody knows from the spec what is not written there."""
+    ours = sidecar()
+    ours["envFrom"] = [{"configMapRef": {"name": "settings"}}]
+
+    assert (Place("/etc/site", None),) == use(pod(containers=[ours])).places
+
+
+def test_a_volume_inside_another_makes_no_digest() -> None:
+    """Its keys are read with the rest, and they are none of the object's."""
+    ours = sidecar(mount("/etc/site"), mount("/etc/site/more", "other"))
+
+    assert (Place("/etc/site", None),) == use(pod(containers=[ours])).places
+
+
+def test_secrets_and_projected_volumes_make_no_digest() -> None:
+    """Their digests are not shown, or only under a key."""
+    projected = {"sources": [{"configMap": {"name": "site"}}]}
+    of_secret = pod(volumes=[{"name": "site", "secret": {"secretName": "tls"}}])
+    of_both = pod(volumes=[{"name": "site", "projected": projected}])
+
+    places = (Place("/etc/site", None),)
+    assert [places, places] == [use(of_secret, TLS).places, use(of_both).places]
+
+
+@pytest.mark.parametrize("spelt", ["/etc/site/", "//etc/./site", " /etc/site "])
+def test_paths_are_compared_as_the_sidecar_shows_them(spelt: str) -> None:
+    """Nobody is careful with slashes."""
+    document = pod(containers=[sidecar(env={"WATCH_DIRS": f"/etc/other,{spelt}"})])
+
+    assert ["/etc/site"] == [place.path for place in use(document).places]
+
+
+@pytest.mark.parametrize(
+    ("containers", "why"),
+    [
+        ([program(mount("/a", subPath="site.conf")), sidecar()], "subPath"),
+        ([program(mount("/a", subPathExpr="$(A)")), sidecar()], "subPath"),
+        ([program(envFrom=[{"configMapRef": {"name": "site"}}])], "envFrom"),
+        (
+            [
+                program(
+                    env=[
+                        {
+                            "name": "A",
+                            "valueFrom": {
+                                "configMapKeyRef": {"name": "site", "key": "a"}
+                            },
+                        }
+                    ]
+                ),
+                sidecar(),
+            ],
+            "by env,",
+        ),
+    ],
+)
+def test_what_only_a_restart_changes_is_said_at_once(
+    containers: list[Document], why: str
+) -> None:
+    """The sidecar sees the new files, but the program never will."""
+    obstacle = use(pod(containers=containers)).obstacle
+
+    assert obstacle
+    assert (Stage.RESTART, True) == (obstacle.stage, why in obstacle.detail)
+
+
+def test_who_also_mounts_it_whole_is_followed() -> None:
+    """A program may read one key by env and the rest from its volume."""
+    both = program(mount("/etc/nginx"), envFrom=[{"configMapRef": {"name": "site"}}])
+
+    assert stage(pod(containers=[both, sidecar()])) is None
+
+
+def test_init_containers_that_have_ended_read_nothing_any_more() -> None:
+    """A native sidecar is one that goes on."""
+    early = {**program(mount("/a")), "name": "early"}
+    native = {**sidecar(), "restartPolicy": "Always"}
+
+    assert [Stage.RESTART, None] == [
+        stage(pod(containers=[program()], initContainers=[early])),
+        stage(pod(containers=[program(mount("/a"))], initContainers=[native])),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (pod(metadata={"annotations": {"kubernetes.io/config.mirror": "x"}}), "mirror"),
+        (pod(containers=[program(mount("/a"))]), "add the sidecar"),
+        (pod(containers=[program(mount("/a")), sidecar(mount("/b"))]), "WATCH_DIRS"),
+        (pod(containers=[sidecar(env={"HTTP_LISTEN": "off"})]), "HTTP_LISTEN"),
+        (pod(containers=[sidecar(env={"HTTP_LISTEN": "127.0.0.1:1"})]), "HTTP_LISTEN"),
+        (pod(containers=[sidecar(env={"HTTP_LISTEN": ":0"})]), "HTTP_LISTEN"),
+        (pod(nodeName=None), "when it starts"),
+    ],
+)
+def test_each_obstacle_says_what_to_change(document: Document, expected: str) -> None:
+    """A person who reads it need not ask."""
+    obstacle = use(document).obstacle
+
+    assert obstacle
+    assert expected in f"{obstacle.stage} {obstacle.detail}"
+
+
+def test_a_key_that_the_object_lacks_keeps_the_kubelet_from_updating() -> None:
+    """It leaves the whole volume as it is, unless the source is optional."""
+    asks = {"name": "site", "items": [{"key": "gone", "path": "a"}]}
+    strict = pod(volumes=[{"name": "site", "configMap": asks}])
+    lenient = pod(volumes=[{"name": "site", "configMap": {**asks, "optional": True}}])
+
+    assert [Stage.REFUSED, None] == [stage(strict), stage(lenient)]
+
+
+@pytest.mark.parametrize(
+    ("listen", "port"), [("", 9533), (":8080", 8080), ("8081", 8081), ("[::]:1", 1)]
+)
+def test_the_port_is_where_the_sidecar_listens(listen: str, port: int) -> None:
+    """It is the operator's to choose."""
+    document = pod(containers=[sidecar(env={"HTTP_LISTEN": listen})])
+
+    assert port == use(document).port
+
+
+def test_pods_that_have_ended_or_are_going_do_not_count() -> None:
+    """Nobody waits for them."""
+    ended = pod("ended") | {"status": {"phase": "Succeeded"}}
+    going = pod("going", metadata={"deletionTimestamp": "2026-11-22T12:00:00Z"})
+
+    names = [member.name for member in found(pod("web-1"), ended, going, pod("web-0"))]
+
+    assert ["web-0", "web-1"] == names
+
+
+def test_who_does_not_use_it_is_left_out() -> None:
+    """A Secret of the same name is another object."""
+    same_name = {"name": "site", "secret": {"secretName": "site"}}
+
+    assert [] == found(pod(volumes=[same_name]), pod(volumes=[], containers=[]))
+
+
+def test_one_pod_may_use_several_objects() -> None:
+    """It is told once, and followed for each."""
+    tls = {"name": "tls", "secret": {"secretName": "tls"}}
+    both = pod(
+        containers=[
+            sidecar(
+                mount("/etc/site"),
+                mount("/etc/tls", "tls"),
+                env={"WATCH_DIRS": "/etc/site,/etc/tls"},
+            )
+        ],
+        volumes=[specs.SITE_VOLUME, tls],
+    )
+    [member] = found(both, sources=(SITE, TLS))
+
+    assert ["/etc/site", "/etc/tls"] == [u.places[0].path for u in member.uses]
+
+
+def test_the_kubelet_of_an_immutable_object_is_left_alone() -> None:
+    """It does not look at the object again."""
+    fixed = Source(SITE.reference, 0.0, CONTENT, immutable=True)
+    [member] = found(pod(), sources=(fixed,))
+
+    assert not member.brought
+
+
+def test_mounted_names_are_what_a_person_may_have_meant() -> None:
+    """They are known even to who may not list the objects."""
+    sources = [{"configMap": {"name": "a"}}, {"secret": {"name": "b"}}]
+    both = pod(
+        volumes=[specs.SITE_VOLUME, {"name": "p", "projected": {"sources": sources}}]
+    )
+    pods = specs.decoded(both)
+
+    assert [{"site", "a"}, {"b"}] == [
+        mounted(pods, Kind.CONFIG_MAP),
+        mounted(pods, Kind.SECRET),
+    ]

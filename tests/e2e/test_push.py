@@ -1,0 +1,134 @@
+"""`push` on a real cluster: ten pods, with it and without."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.cluster import Namespace
+from tests.waiting import wait_until
+
+CHECKOUT = Path(__file__).parent.parent.parent
+PODS = 10
+SELECTOR = "app.kubernetes.io/name=nginx"
+# a kubelet syncs each pod every 60 to 90 s, and the program takes a second
+BOUND = 120.0
+
+
+def test_a_push_takes_seconds_where_the_kubelets_pace_takes_a_minute(
+    namespace: Namespace, images: Mapping[str, str]
+) -> None:
+    """The same change twice; the seconds of each pod are printed.
+
+    How much a push saves depends on the kubelet's sync frequency, which is the
+    cluster's: so the push is held to a bound, and the other is only shown.
+    """
+    namespace.apply("nginx.yaml", images)
+    namespace.kubectl("scale", "deployment/nginx", f"--replicas={PODS}")
+    namespace.wait_for_rollout("nginx")
+    wait_until(lambda: fresh(namespace) == PODS, "all are fresh at first", BOUND)
+
+    change(namespace, "edition two")
+    pushed = command(namespace, "push", "configmap/site")
+    assert PODS == len(pushed["pods"])
+    assert {"fresh"} == {row["state"] for row in pushed["pods"]}
+    with_push = {row["pod"]: row["seconds"] for row in pushed["pods"]}
+
+    change(namespace, "edition three")
+    without_push = seconds_by_themselves(namespace)
+
+    for pod, seconds in sorted(with_push.items()):
+        sys.stdout.write(
+            f"{pod}: {seconds:.1f} s with push, {without_push[pod]:.1f} s without\n"
+        )
+    assert max(with_push.values()) < 15
+    for pod in with_push:
+        assert "edition three" == namespace.get(pod, 8080)
+
+
+def test_a_batch_that_rejects_the_content_stops_the_rest(
+    namespace: Namespace, images: Mapping[str, str]
+) -> None:
+    """One pod of three takes the harm, and the command says which and why."""
+    namespace.apply("nginx.yaml", images)
+    verify = ["VERIFY_URL=http://127.0.0.1:8080", "VERIFY_BODY=edition"]
+    namespace.kubectl(
+        "set",
+        "env",
+        "deployment/nginx",
+        "-c=config-reload",
+        *verify,
+        "VERIFY_TIMEOUT=2s",
+    )
+    namespace.kubectl("scale", "deployment/nginx", "--replicas=3")
+    namespace.wait_for_rollout("nginx")
+    wait_until(lambda: fresh(namespace) == 3, "all are fresh at first", BOUND)
+
+    change(namespace, "a mistake")
+    pushed = command(namespace, "push", "configmap/site", "--batch", "1")
+
+    states = [row["state"] for row in pushed["pods"]]
+    assert ["not pushed", "not pushed", "rejected"] == sorted(states)
+    assert [True] == [
+        "VERIFY_BODY" in r["detail"] for r in pushed["pods"] if r["detail"]
+    ]
+
+
+def change(namespace: Namespace, text: str) -> None:
+    """Let the site say something else."""
+    site = f'server {{ listen 8080; default_type text/plain; return 200 "{text}"; }}'
+    namespace.patch("configmap/site", {"data": {"site.conf": site}})
+
+
+def command(
+    namespace: Namespace, *arguments: str
+) -> dict[str, Any]:  # any JSON, as README shows it
+    """Run one of the commands for people; return what it printed."""
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sidecar",
+            *arguments,
+            "-n",
+            namespace.name,
+            "-o",
+            "json",
+        ],
+        cwd=CHECKOUT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=BOUND + 60,
+    )
+    if not result.stdout:
+        raise RuntimeError(result.stderr)
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def fresh(namespace: Namespace) -> int:
+    """Count the pods that run the object's content."""
+    rows = command(namespace, "status", "configmap/site")["pods"]
+    return sum(row["state"] == "fresh" for row in rows)
+
+
+def seconds_by_themselves(namespace: Namespace) -> dict[str, float]:
+    """Look until every pod has the change; return after how many seconds each had."""
+    began = time.monotonic()
+    seconds: dict[str, float] = {}
+
+    def all_have_it() -> bool:
+        rows = command(namespace, "status", "configmap/site")["pods"]
+        for row in rows:
+            if row["state"] == "fresh":
+                seconds.setdefault(row["pod"], time.monotonic() - began)
+        return len(seconds) == PODS
+
+    wait_until(all_have_it, "every kubelet synced by itself", BOUND)
+    return seconds
