@@ -28,7 +28,7 @@ demo: $(RUNTIME) ## watch three updates reach a running program (APP=nginx: a re
 	@PYTHONDONTWRITEBYTECODE=1 $(PY) -m tests.demo $(APP)
 
 test: $(DEV) ## unit tests, and integration tests on the real programs that are installed
-	$(PY) -m pytest tests/unit tests/integration tests/programs $(ARGS)
+	$(PY) -m pytest tests/unit tests/integration tests/manifests tests/programs $(ARGS)
 
 model: $(DEV) ## random histories against a model (HYPOTHESIS_PROFILE=nightly: ten times as many)
 	$(PY) -m pytest tests/model --timeout 3600 $(ARGS)
