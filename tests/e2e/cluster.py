@@ -186,7 +186,9 @@ class Pod:
         self.wait_until_fresh()
 
     def wait_until_fresh(self) -> None:
-        wait_until(lambda: set(self.states().values()) == {"fresh"}, "all are fresh")
+        """Wait until every target is; one that was absent is looked for again."""
+        fresh = {"fresh"}
+        wait_until(lambda: set(self.states().values()) == fresh, "all are fresh", PACE)
 
 
 def new_image(old: str, new: str) -> dict[str, str]:
