@@ -18,17 +18,25 @@ DEV     := $(VENV)/.dev
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CONTAINERS = $(firstword $(foreach tool,podman docker,$(if $(shell command -v $(tool)),$(tool))))
 
+version = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/__init__.py)
+
+# One commit makes one image: docker takes the time from the environment, podman is told.
+epoch = $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+build = SOURCE_DATE_EPOCH=$(epoch) $(CONTAINERS) build $(BUILD_ARGS) \
+  --build-arg SOURCE_DATE_EPOCH=$(epoch) $(if $(filter podman,$(CONTAINERS)),--timestamp $(epoch))
+
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test check lint types layers format model chaos image e2e lock clean
+.PHONY: help bench demo test check lint types layers format model chaos image test-image e2e \
+  lock audit sbom clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## watch three updates reach a running program (APP=nginx: a real nginx)
 	@PYTHONDONTWRITEBYTECODE=1 $(PY) -m tests.demo $(APP)
 
 test: $(DEV) ## unit tests, and integration tests on the real programs that are installed
-	$(PY) -m pytest tests/unit tests/cli tests/integration tests/programs $(ARGS)
+	$(PY) -m pytest tests/unit tests/cli tests/integration tests/manifests tests/programs $(ARGS)
 
 model: $(DEV) ## random histories against a model (HYPOTHESIS_PROFILE=nightly: ten times as many)
 	$(PY) -m pytest tests/model --timeout 3600 $(ARGS)
@@ -57,16 +65,36 @@ bench: $(DEV) ## measure it beside its peers, for docs/BENCHMARKS.md (ARGS=--qui
 
 image: ## build the container image with podman or docker (IMAGE=, BUILD_ARGS=)
 	@test -n "$(CONTAINERS)" || { echo 'make image needs podman or docker: install one of them' >&2; exit 1; }
-	$(CONTAINERS) build $(BUILD_ARGS) \
-	  --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/__init__.py) \
+	$(build) \
+	  --build-arg VERSION=$(version) \
+	  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
 	  -t $(IMAGE) .
+
+# Privileged, because some tests take inotify away from a process or mount something.
+test-image: $(DEV) ## the image itself, and unit and integration tests on its Python
+	IMAGE=$(IMAGE) CONTAINERS=$(CONTAINERS) BUILD_ARGS='$(BUILD_ARGS)' $(PY) -m pytest tests/image $(ARGS)
+	$(build) --target test -t $(IMAGE)-test .
+	$(CONTAINERS) run --rm --privileged --network none -v "$(CURDIR)":/checkout:ro \
+	  -e CI -e PYTEST_ADDOPTS $(IMAGE)-test tests/unit tests/integration $(ARGS)
 
 e2e: $(DEV) ## the image in a real cluster: KUBECONFIG's, or one made with kind
 	IMAGE=$(IMAGE) tests/e2e/run $(PY) -m pytest tests/e2e $(ARGS)
 
+audit: ## look for known vulnerabilities in what the image installs
+	@$(tools) && "$$tools/bin/pip" install --quiet pip-audit && \
+	"$$tools/bin/pip-audit" --strict --require-hashes --disable-pip -r requirements.lock $(ARGS)
+
+# of an environment that has just that; the version in pyproject.toml is found by import
+sbom: ## write dist/sbom.cdx.json: CycloneDX of what the image installs over its base
+	@$(tools) && "$$tools/bin/pip" install --quiet cyclonedx-bom && mkdir -p dist && \
+	"$$python" -m venv --without-pip "$$tools/image" && \
+	"$$tools/bin/pip" --python "$$tools/image" install $(pip_flags) -r requirements.lock && \
+	sed 's/^dynamic = .*/version = "$(version)"/' pyproject.toml >"$$tools/pyproject.toml" && \
+	"$$tools/bin/cyclonedx-py" environment --pyproject "$$tools/pyproject.toml" \
+	  --output-reproducible --validate -o dist/sbom.cdx.json "$$tools/image" $(ARGS)
+
 lock: ## resolve the dependencies again (ARGS=--upgrade for the newest of all)
-	@$(find_python); tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
-	"$$python" -m venv "$$tools" && "$$tools/bin/pip" install --quiet uv && \
+	@$(tools) && "$$tools/bin/pip" install --quiet uv && \
 	compile="$$tools/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-build --no-emit-index-url $(ARGS)" && \
 	export UV_CUSTOM_COMPILE_COMMAND='make lock' && \
@@ -91,6 +119,9 @@ $(DEV): $(RUNTIME) requirements-dev.lock
 	@touch $@
 
 pip_flags := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+
+# Makes a virtual environment in $$tools, for as long as a recipe runs.
+tools = $(find_python); tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; "$$python" -m venv "$$tools"
 
 # Sets $$python to a suitable interpreter, or says what to install. ensurepip is a part
 # that distributions split off.

@@ -265,7 +265,8 @@ class _Reading:
             if _identity(status) not in above:  # a link to a directory above is a loop
                 self._enter(name, place, status, above)
         elif stat.S_ISREG(status.st_mode) and self.selection.selects(name):
-            self._note_time(status)
+            if not self._immutable(place):
+                self._note_time(status)
             self.files.append((name, place, status))
             if len(self.files) > _MOST:
                 raise VolumeError(
@@ -333,7 +334,8 @@ class _Reading:
 
     def _read_key(self, name: str, place: str, status: os.stat_result) -> None:
         known = self.previous.keys.get(name) if self.previous else None
-        if known and known.readable and known.signature == _signature(status):
+        signature = self._signature(place, status)
+        if known and known.readable and known.signature == signature:
             tick = _TICK if status.st_ctime_ns % 1_000_000_000 else _WHOLE_SECOND
             if status.st_ctime_ns / 1e9 < known.read_at - tick:
                 self.keys[name] = known
@@ -347,7 +349,7 @@ class _Reading:
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 raise
-            self.keys[name] = self._unreadable(_signature(status))
+            self.keys[name] = self._unreadable(signature)
         else:
             self.keys[name] = Key(signature, content, read_at)
 
@@ -363,7 +365,16 @@ class _Reading:
             while chunk := file.read(min(status.st_size + 1, _CHUNK)):
                 content.update(chunk)
                 self.progress()
-            return _signature(status), content.digest()
+            return self._signature(place, status), content.digest()
+
+    def _signature(self, place: str, status: os.stat_result) -> Signature:
+        """Return what changes when a file does; of a generation's, without the ctime.
+
+        Kubelets that hand the files to the pod's fsGroup do so at each sync, and give
+        them a new one (measured on 1.20; SetVolumeOwnership).
+        """
+        signature = _signature(status)
+        return signature._replace(ctime=0) if self._immutable(place) else signature
 
     def _unreadable(self, signature: Signature) -> Key:
         stands_for = self.generation or repr(signature)

@@ -1,44 +1,26 @@
-"""manifests/examples/nginx.yaml, as a user applies it."""
+"""nginx, told by SIGHUP: as root, as anybody, and with the component."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pytest
 
 from tests.e2e.cluster import Namespace
-from tests.waiting import wait_until
-
-SELECTOR = "app.kubernetes.io/name=nginx"
-# the kubelet's own pace, should it miss that the pod was touched
-BOUND = 100.0
 
 
+@pytest.mark.parametrize("example", ["nginx.yaml", "restricted.yaml", "component"])
 def test_nginx_serves_what_a_configmap_says_after_an_update(
-    namespace: Namespace, images: Mapping[str, str]
+    example: str, namespace: Namespace
 ) -> None:
-    """Real kubelet, image, manifest and nginx: nothing between them is played."""
-    namespace.apply("nginx.yaml", images)
-    namespace.wait_for_rollout("nginx")
-    pod = namespace.pod(SELECTOR)
-    assert "edition one\n" == namespace.get(pod, 8080)
+    """Real kubelet, image, manifest and nginx: nothing between them is played.
 
-    site = 'server { listen 8080; default_type text/plain; return 200 "edition two"; }'
-    namespace.patch("configmap/site", {"data": {"site.conf": site}})
-    namespace.sync(pod)
+    In the first both run as root, in the others as one uid without any right.
+    """
+    pod = namespace.start(example)
+    assert "edition one\n" == pod.get(8080)
+    configmap = "site" if example == "nginx.yaml" else "web"
 
-    wait_until(
-        lambda: namespace.get(pod, 8080) == "edition two", "nginx serves it", BOUND
-    )
-    wait_until(lambda: states(namespace, pod) == {"process": "fresh"}, "it is fresh")
-    assert 0 == restarts(namespace, pod)
+    pod.update(configmap, "edition one", "edition two")
 
-
-def states(namespace: Namespace, pod: str) -> dict[str, str]:
-    """Return what the sidecar says of each target."""
-    targets = namespace.status(pod)["targets"]
-    return {target["name"]: target["state"] for target in targets}
-
-
-def restarts(namespace: Namespace, pod: str) -> int:
-    """Return how often any container of the pod was started again."""
-    counts = "jsonpath={.status.containerStatuses[*].restartCount}"
-    return sum(map(int, namespace.kubectl("get", "pod", pod, "-o", counts).split()))
+    pod.wait_until_served("edition two\n")
+    assert {"nginx": 0, "config-reload": 0} == pod.restarts()
+    assert 1 == len(pod.events("signal_sent"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import gc
 import os
 import socket
 import socketserver
@@ -1017,6 +1018,8 @@ def test_a_unix_socket_gets_the_request(asker: Ask, tmp_path: Path) -> None:
 # httpcore leaves the socket that could not connect to the garbage collector.
 @pytest.mark.filterwarnings("ignore:.*unclosed <socket")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# httpcore leaves the socket of a connection that failed to the garbage collector
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_unix_socket_that_cannot_be_used_says_why(asker: Ask, tmp_path: Path) -> None:
     """Missing, stale and no socket at all have different mends."""
     stale = tmp_path / "stale"
@@ -1034,6 +1037,7 @@ def test_a_unix_socket_that_cannot_be_used_says_why(asker: Ask, tmp_path: Path) 
         assert problem.hint
         assert mend in problem.hint
         assert str(path) in problem.hint
+    gc.collect()
 
 
 # TLS

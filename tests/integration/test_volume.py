@@ -16,6 +16,7 @@ from sidecar.errors import VolumeError
 from sidecar.selection import Selection
 from sidecar.volume import Snapshot
 from tests.kubelet import KubeletVolume
+from tests.waiting import wait_until
 
 ALL = Selection(["*"])
 
@@ -323,3 +324,25 @@ def test_a_poll_sees_a_swap_and_a_repaired_link(kubelet: KubeletVolume) -> None:
     snapshot = read(kubelet.path)
     kubelet.write({"app": "1"})
     assert volume.moved(snapshot)
+
+
+def test_a_kubelet_that_hands_the_files_to_fsgroup_again_changes_nothing(
+    kubelet: KubeletVolume,
+) -> None:
+    """Kubelet 1.20 does it at each sync of a pod; the files' ctimes are new then.
+
+    Who read them before would be told for nothing, again and again.
+    """
+    before = read(kubelet.path)
+    file = kubelet.data / "app"
+    old = file.stat().st_ctime_ns
+
+    def handed_over() -> bool:
+        os.chown(file, -1, file.stat().st_gid)
+        return file.stat().st_ctime_ns > old
+
+    wait_until(handed_over, "the file has a later ctime")
+
+    after = read(kubelet.path)
+    assert before.changed == after.changed
+    assert after.same_files(before)

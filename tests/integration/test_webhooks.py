@@ -232,7 +232,7 @@ def test_a_content_that_is_rejected_is_told_four_times_and_no_more(
         return Answer(body="status: ok" if good else "status: broken")
 
     hook.answers = answers
-    verify = {"VERIFY_URL": hook.url, "VERIFY_BODY": "ok$", "VERIFY_TIMEOUT": "50ms"}
+    verify = {"VERIFY_URL": hook.url, "VERIFY_BODY": "ok$", "VERIFY_TIMEOUT": "500ms"}
     with sidecar(volume, hook.url, **verify) as process:
         process.wait_for("reload_rejected", retry_in=None)
         assert 4 == len(process.events("reload_rejected"))

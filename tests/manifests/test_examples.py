@@ -1,0 +1,254 @@
+"""What can be said of the manifests without a cluster: tests/e2e applies them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+
+from sidecar import settings
+from sidecar.variables import VARIABLES
+from tests.manifests.example import (
+    COMPONENT,
+    EXAMPLES,
+    FILES,
+    Document,
+    Pod,
+    documents,
+    fragments,
+    kustomize,
+    pods,
+    rendered,
+)
+from tests.manifests.pod_security import against_baseline, against_restricted
+from tests.sidecar_process import CHECKOUT
+
+OLDEST, *_, NEWEST = kubernetes_validate.utils.all_versions()
+# a container's `restartPolicy` came with 1.28
+NATIVE = EXAMPLES / "native-sidecar.yaml"
+# stock nginx's master is uid 0, and only uid 0 may signal it
+ROOT = EXAMPLES / "nginx.yaml"
+
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+
+
+@pytest.fixture
+def component() -> list[Document]:
+    """The component, in the example that uses it."""
+    return kustomize(EXAMPLES / "component")
+
+
+def refused(document: Document, version: str) -> str | None:
+    """Say what a version of Kubernetes has against a document, unknown fields too."""
+    try:
+        kubernetes_validate.validate(dict(document), version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error)
+    return None
+
+
+def pod_of(file: Path) -> Pod:
+    """Return the one pod template of an example."""
+    (pod,) = pods(documents(file.read_text()))
+    return pod
+
+
+@each_file
+def test_an_example_is_what_kustomize_makes_of_it(file: Path) -> None:
+    """Who applies it through kustomize gets what who reads it expects."""
+
+    def order(document: Document) -> tuple[str, str]:
+        return document["kind"], document["metadata"]["name"]
+
+    written = documents(file.read_text())
+
+    assert sorted(written, key=order) == sorted(rendered(file), key=order)
+
+
+@each_file
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_an_example_fits_the_schema_of(version: str, file: Path) -> None:
+    """A field that a version does not know is dropped there, or refused."""
+    if file == NATIVE and version == OLDEST:
+        version = "1.28.0"
+
+    for document in documents(file.read_text()):
+        assert None is refused(document, version)
+
+
+def test_the_native_sidecar_needs_the_version_that_it_names() -> None:
+    """1.27 would run it as an ordinary init container, and wait for ever."""
+    assert "1.28" in NATIVE.read_text()
+    _, deployment = documents(NATIVE.read_text())
+
+    assert "restartPolicy" in str(refused(deployment, "1.27.0"))
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_the_component_fits_the_schema_of(
+    version: str, component: list[Document]
+) -> None:
+    """It is applied where the examples are."""
+    assert [None] * len(component) == [refused(it, version) for it in component]
+
+
+def settings_of(pod: Pod, tmp_path: Path) -> settings.Settings:
+    """Read a pod's variables as the sidecar does; its directories lie in `tmp_path`."""
+    env = dict(pod.env)
+    for name in ("WATCH_DIRS", "STATE_DIR"):
+        paths = [f"{tmp_path}{path}" for path in env[name].split(",")]
+        for path in paths:
+            Path(path).mkdir(parents=True)
+        env[name] = ",".join(paths)
+    return settings.from_env(env)
+
+
+@each_file
+def test_the_sidecar_takes_every_variable_of_an_example(
+    file: Path, tmp_path: Path
+) -> None:
+    """A misspelt one would be ignored, with a warning in a log that nobody reads."""
+    pod = pod_of(file)
+
+    assert [] == sorted(pod.env.keys() - VARIABLES.keys())
+    assert () == settings_of(pod, tmp_path).warnings
+
+
+def test_the_sidecar_takes_every_variable_of_the_component(
+    component: list[Document], tmp_path: Path
+) -> None:
+    """The two halves, the component's and the user's, are one environment."""
+    (pod,) = pods(component)
+
+    assert [] == sorted(pod.env.keys() - VARIABLES.keys())
+    assert () == settings_of(pod, tmp_path).warnings
+
+
+def test_every_variable_in_a_fragment_of_readme_exists() -> None:
+    """It is what people paste."""
+    text = "\n".join(fragments((CHECKOUT / "README.md").read_text()))
+    found = set(re.findall(r"\{name: ([A-Z_]+),", text))
+
+    assert found
+    assert set() == found - VARIABLES.keys()
+
+
+@each_file
+def test_an_example_is_complete(file: Path) -> None:
+    """What is missing here is missing in a thousand copies."""
+    assert [] == gaps(pod_of(file))
+
+
+def test_the_component_is_complete(component: list[Document]) -> None:
+    """It is an example for every workload."""
+    (pod,) = pods(component)
+
+    assert [] == gaps(pod)
+
+
+def gaps(pod: Pod) -> list[str]:
+    """Say what a pod leaves out that we tell others to have."""
+    sidecar, watched = pod.sidecar, pod.env["WATCH_DIRS"].split(",")
+    mounts = {mount["mountPath"]: mount for mount in sidecar["volumeMounts"]}
+    everywhere = [m for c in pod.containers for m in c.get("volumeMounts", ())]
+    signals = "PROCESS_NAME" in pod.env or (
+        "PRESET" in pod.env and "WEBHOOK_URL" not in pod.env
+    )
+    facts = {
+        "the state lies on an emptyDir": "emptyDir" in pod.volume(pod.env["STATE_DIR"]),
+        "the watched volumes are mounted, read-only": all(
+            mounts.get(path, {}).get("readOnly") for path in watched
+        ),
+        "nothing is mounted by subPath": not any("subPath" in m for m in everywhere),
+        "no token comes by itself": pod.spec.get("automountServiceAccountToken")
+        is False,
+        "it is asked whether it lives": sidecar["livenessProbe"]["httpGet"]["path"]
+        == "/healthz",
+        "it is asked whether it is ready": sidecar["readinessProbe"]["httpGet"]["path"]
+        == "/readyz",
+        "its port has the name that the PodMonitor scrapes": [
+            port["name"] for port in sidecar["ports"]
+        ]
+        == ["reload"],
+        "memory and CPU are asked for": sidecar["resources"]["requests"].keys()
+        == {"cpu", "memory"},
+        "memory is bounded, and CPU is not": sidecar["resources"]["limits"].keys()
+        == {"memory"},
+        "the root file system is read-only": sidecar["securityContext"].get(
+            "readOnlyRootFilesystem"
+        ),
+        "processes are shared if and only if one is signalled": signals
+        == pod.spec.get("shareProcessNamespace", False),
+        "every image has a tag, and none is latest": all(
+            ":" in c["image"].rpartition("/")[2] and not c["image"].endswith(":latest")
+            for c in pod.containers
+        ),
+    }
+    return [fact for fact, holds in facts.items() if not holds]
+
+
+@each_file
+def test_an_example_passes_the_restricted_standard(file: Path) -> None:
+    """Many clusters enforce it. Stock nginx can't: its master is uid 0."""
+    broken = against_restricted(pod_of(file))
+
+    if file == ROOT:
+        assert [] == against_baseline(pod_of(file))
+        assert [
+            "nginx: runAsNonRoot is not true",
+            "nginx: capabilities are added",
+            "config-reload: runAsNonRoot is not true",
+            "config-reload: runAsUser is 0",
+        ] == broken
+    else:
+        assert [] == broken
+
+
+def test_the_component_passes_the_restricted_standard(
+    component: list[Document],
+) -> None:
+    """It must not be what keeps a pod out of a namespace."""
+    (pod,) = pods(component)
+
+    assert [] == against_restricted(pod)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
+def test_the_component_adds_the_sidecar_to_a(kind: str, tmp_path: Path) -> None:
+    """One patch for all three kinds, and for no workload that did not ask."""
+    for name, label in (("asked", "enabled"), ("silent", "disabled")):
+        write(tmp_path / f"{name}.json", workload(kind, name, label))
+    kustomization = {
+        "resources": ["asked.json", "silent.json"],
+        "components": [os.path.relpath(COMPONENT, tmp_path)],
+    }
+    write(tmp_path / "kustomization.yaml", kustomization)
+
+    containers = {
+        document["metadata"]["name"]: [
+            c["name"] for c in document["spec"]["template"]["spec"]["containers"]
+        ]
+        for document in kustomize(tmp_path)
+    }
+
+    assert {"asked": ["config-reload", "app"], "silent": ["app"]} == containers
+
+
+def workload(kind: str, name: str, label: str) -> Document:
+    """Return the least that has a pod template."""
+    container = {"name": "app", "image": "docker.io/library/nginx:1.28"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": {"config-reload": label}},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+
+
+def write(path: Path, document: Document) -> None:
+    """Write it as JSON, which is YAML."""
+    path.write_text(json.dumps(document))
