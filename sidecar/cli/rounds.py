@@ -107,8 +107,8 @@ class _Round:
         for pursuit in self._pursuits:
             self._show(pursuit)
         with ThreadPoolExecutor(WORKERS) as workers:
-            working = [workers.submit(self._work) for _ in range(WORKERS)]
-            try:
+            try:  # Ctrl-C may come while they are started
+                working = [workers.submit(self._work) for _ in range(WORKERS)]
                 for worker in working:
                     worker.result()
             except BaseException:

@@ -98,6 +98,9 @@ class ApiServer:
             daemon_threads = True
             block_on_close = False
 
+            def handle_error(self, *_: object) -> None:
+                """Nothing: a client may hang up at any time."""
+
         self._server = Server(("127.0.0.1", 0), Handler)
 
     @property

@@ -91,6 +91,14 @@ def test_what_the_spec_does_not_say_literally_makes_no_digest(
     assert (Place("/etc/site", None),) == use(pod(containers=[ours])).places
 
 
+def test_of_two_variables_of_one_name_the_later_counts() -> None:
+    """As for the kubelet, which makes the environment of them."""
+    ours = sidecar(env={"HTTP_LISTEN": ":1"})
+    ours["env"] += [{"name": "HTTP_LISTEN", "value": ":2"}]
+
+    assert 2 == use(pod(containers=[ours])).port
+
+
 def test_a_variable_may_come_from_elsewhere_as_a_whole() -> None:
     """With `envFrom` nobody knows from the spec what is not written there."""
     ours = sidecar()

@@ -222,9 +222,12 @@ def test_a_person_may_break_it_off(shop: Shop) -> None:
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        wait_until(lambda: shop.api.touched, "it is under way")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=5)
+        try:
+            wait_until(lambda: shop.api.touched, "it is under way")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
 
     assert (130, "") == (process.returncode, err)
     assert "waiting" in out
