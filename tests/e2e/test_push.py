@@ -6,40 +6,35 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.cluster import Namespace
+from tests.e2e.cluster import Namespace, Pod
 from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).parent.parent.parent
 PODS = 10
-SELECTOR = "app.kubernetes.io/name=nginx"
 # a kubelet syncs each pod every 60 to 90 s, and the program takes a second
 BOUND = 120.0
 
 
 def test_a_push_takes_seconds_where_the_kubelets_pace_takes_a_minute(
-    namespace: Namespace, images: Mapping[str, str]
+    namespace: Namespace,
 ) -> None:
     """The same change twice; the seconds of each pod are printed.
 
     How much a push saves depends on the kubelet's sync frequency, which is the
     cluster's: so the push is held to a bound, and the other is only shown.
     """
-    namespace.apply("nginx.yaml", images)
-    namespace.kubectl("scale", "deployment/nginx", f"--replicas={PODS}")
-    namespace.wait_for_rollout("nginx")
-    wait_until(lambda: fresh(namespace) == PODS, "all are fresh at first", BOUND)
+    start(namespace, PODS)
 
-    change(namespace, "edition two")
+    namespace.edit("site", "edition one", "edition two")
     pushed = command(namespace, "push", "configmap/site")
     assert PODS == len(pushed["pods"])
     assert {"fresh"} == {row["state"] for row in pushed["pods"]}
     with_push = {row["pod"]: row["seconds"] for row in pushed["pods"]}
 
-    change(namespace, "edition three")
+    namespace.edit("site", "edition two", "edition three")
     without_push = seconds_by_themselves(namespace)
 
     for pod, seconds in sorted(with_push.items()):
@@ -48,28 +43,17 @@ def test_a_push_takes_seconds_where_the_kubelets_pace_takes_a_minute(
         )
     assert max(with_push.values()) < 15
     for pod in with_push:
-        assert "edition three" == namespace.get(pod, 8080)
+        assert "edition three\n" == Pod(namespace, pod).get(8080)
 
 
 def test_a_batch_that_rejects_the_content_stops_the_rest(
-    namespace: Namespace, images: Mapping[str, str]
+    namespace: Namespace,
 ) -> None:
     """One pod of three takes the harm, and the command says which and why."""
-    namespace.apply("nginx.yaml", images)
-    verify = ["VERIFY_URL=http://127.0.0.1:8080", "VERIFY_BODY=edition"]
-    namespace.kubectl(
-        "set",
-        "env",
-        "deployment/nginx",
-        "-c=config-reload",
-        *verify,
-        "VERIFY_TIMEOUT=2s",
-    )
-    namespace.kubectl("scale", "deployment/nginx", "--replicas=3")
-    namespace.wait_for_rollout("nginx")
-    wait_until(lambda: fresh(namespace) == 3, "all are fresh at first", BOUND)
+    verify = {"VERIFY_URL": "http://127.0.0.1:8080", "VERIFY_BODY": "edition"}
+    start(namespace, 3, **verify, VERIFY_TIMEOUT="2s")
 
-    change(namespace, "a mistake")
+    namespace.edit("site", "edition one", "a mistake")
     pushed = command(namespace, "push", "configmap/site", "--batch", "1")
 
     states = [row["state"] for row in pushed["pods"]]
@@ -79,10 +63,14 @@ def test_a_batch_that_rejects_the_content_stops_the_rest(
     ]
 
 
-def change(namespace: Namespace, text: str) -> None:
-    """Let the site say something else."""
-    site = f'server {{ listen 8080; default_type text/plain; return 200 "{text}"; }}'
-    namespace.patch("configmap/site", {"data": {"site.conf": site}})
+def start(namespace: Namespace, replicas: int, **env: str) -> None:
+    """Start so many pods, and wait until each runs the content."""
+    variables = [{"name": name, "value": value} for name, value in env.items()]
+    pod = {"containers": [{"name": "config-reload", "env": variables}]}
+    namespace.apply("nginx.yaml", pod)
+    namespace.kubectl("scale", "deployment/nginx", f"--replicas={replicas}")
+    namespace.kubectl("rollout", "status", "deployment/nginx", "--timeout=120s")
+    wait_until(lambda: fresh(namespace) == replicas, "all are fresh at first", BOUND)
 
 
 def command(
