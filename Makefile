@@ -61,7 +61,7 @@ chaos: $(DEV) ## faults of every kind on real processes, and a table of what cam
 	$(PY) -m tests.chaos $(ARGS)
 
 bench: $(DEV) ## measure it beside its peers, for docs/BENCHMARKS.md (ARGS=--quick: a taste)
-	$(PY) -m tests.bench $(ARGS)
+	IMAGE=$(IMAGE) $(PY) -m tests.bench $(ARGS)
 
 image: ## build the container image with podman or docker (IMAGE=, BUILD_ARGS=)
 	@test -n "$(CONTAINERS)" || { echo 'make image needs podman or docker: install one of them' >&2; exit 1; }

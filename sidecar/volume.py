@@ -196,6 +196,12 @@ class _Reading:
     directories: list[str] = field(default_factory=list)
     changed: int = 0
     fractions: bool = False
+    immutable: str | None = field(init=False)
+    """What the path of everything in the generation begins with."""
+
+    def __post_init__(self) -> None:
+        named = self.generation
+        self.immutable = None if named is None else f"{self.path}/{named}/"
 
     def take(self) -> Snapshot:
         root = os.stat(self.path)
@@ -234,7 +240,7 @@ class _Reading:
         entries = []
         for name in sorted(os.listdir(self.path)):
             if not name.startswith(".."):
-                place = os.path.join(self.path, name)
+                place = f"{self.path}/{name}"
                 entries.append((name, self._in_generation(place) or place))
         if self.generation is not None:
             named = {name for name, _ in entries}
@@ -243,16 +249,14 @@ class _Reading:
         return entries
 
     def _in_generation(self, place: str) -> str | None:
-        if self.generation is None:
+        if self.immutable is None:
             return None
         try:
             link = os.readlink(place)
         except OSError:  # EINVAL: not a link
             return None
         head, _, rest = link.partition("/")
-        if head != DATA:
-            return None
-        return os.path.join(self.path, self.generation, rest)
+        return self.immutable + rest if head == DATA else None
 
     def _visit(self, name: str, place: str, above: tuple[tuple[int, int], ...]) -> None:
         self.progress()
@@ -328,9 +332,7 @@ class _Reading:
 
     def _immutable(self, place: str) -> bool:
         """Whether a path lies in the generation, which nobody changes."""
-        return self.generation is not None and place.startswith(
-            os.path.join(self.path, self.generation) + "/"
-        )
+        return self.immutable is not None and place.startswith(self.immutable)
 
     def _read_key(self, name: str, place: str, status: os.stat_result) -> None:
         known = self.previous.keys.get(name) if self.previous else None
@@ -356,16 +358,21 @@ class _Reading:
     def _hash(self, place: str) -> tuple[Signature, bytes]:
         # not blocking, because a FIFO may have taken the file's place
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(f"{place} is no longer a regular file")
             content = hashlib.sha256()
             # one byte more than its size, so that a small file ends in one short read
-            while chunk := file.read(min(status.st_size + 1, _CHUNK)):
+            size = min(status.st_size + 1, _CHUNK)
+            while chunk := os.read(descriptor, size):
                 content.update(chunk)
                 self.progress()
+                if len(chunk) < size:
+                    break
             return self._signature(place, status), content.digest()
+        finally:
+            os.close(descriptor)
 
     def _signature(self, place: str, status: os.stat_result) -> Signature:
         """Return what changes when a file does; of a generation's, without the ctime.

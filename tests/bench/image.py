@@ -18,7 +18,7 @@ from .ground import Ground
 from .lane import BenchError, Load
 from .table import Table, mebibytes
 
-IMAGE = "localhost/config-reload-sidecar:dev"
+IMAGE = os.environ.get("IMAGE", "localhost/config-reload-sidecar:dev")
 _PAUSE = 0.002
 _JOBS: tuple[Job, ...] = ("signal", "post")
 
