@@ -65,7 +65,7 @@ th { font-weight: 500; white-space: nowrap; }
 tbody td { border-top: 1px solid var(--line); }
 td:last-child, th:last-child { padding-right: 0; }
 .number { font-variant-numeric: tabular-nums; white-space: nowrap; }
-.good, .bad, .wait { font-weight: 600; white-space: nowrap; }
+.good, .bad, .wait { font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none;
   padding: 0; }
@@ -244,10 +244,10 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _badge(state: str, text: str | None = None) -> str:
-    """Return a state in words, with a mark and a colour beside them."""
+    """Return a state in words, with a colour, and a mark that stays beside them."""
     kind, mark = _MARKS[state]
     return (
-        f'<span class="{kind}"><span aria-hidden="true">{mark}</span> '
+        f'<span class="{kind}"><span aria-hidden="true">{mark}</span>&nbsp;'
         f"{_text(text or state)}</span>"
     )
 

@@ -185,3 +185,12 @@ def test_before_anything_happened_there_is_a_page() -> None:
     empty = Status(version="0.1.0", watch_mode="polling", started=0)
 
     assert "none" in Document(page.render(empty)).text
+
+
+def test_the_verdict_may_wrap() -> None:
+    """On a telephone it ran out of the window, and the page with it."""
+    markup = page.render(status("x"))
+    kept_on_one_line = re.findall(r"([^{}]*)\{[^}]*white-space: nowrap", markup)
+
+    assert kept_on_one_line
+    assert not any(kind in "".join(kept_on_one_line) for kind in (".good", ".bad"))
