@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from . import proc
+from .attempt import Beginning
 from .change import Change
 from .configuration import Clocks, Configuration, Look
 from .courier import Courier
@@ -312,10 +313,15 @@ class Loop:
                     target.assumed()
             elif self._retry.catch_up == "always" or memory.clock_moved:
                 target.voided(now)
-            elif memory.before is None:
-                target.mounted_before(parts.sandbox_started, configuration.swapped)
             else:
-                target.restored(memory.held(target.name, configuration))
+                target.began(
+                    Beginning(
+                        memory.held(target.name, configuration),
+                        parts.sandbox_started,
+                        configuration.swapped,
+                        configuration.swapped_by_kubelet,
+                    )
+                )
 
     def _remember(self) -> None:
         parts = self._parts

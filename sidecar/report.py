@@ -261,15 +261,23 @@ class Report:
         )
 
     def reload_succeeded(
-        self, *, target: str, attempts: int, started: float, seconds: float
+        self,
+        *,
+        target: str,
+        attempts: int,
+        started: float,
+        seconds: float,
+        detail: str | None = None,
     ) -> None:
         """Note that a target took it, `seconds` after the content settled."""
         self._metrics.confirmed(target, self._clock(), seconds)
+        facts = {} if detail is None else {"detail": detail}
         self._log.info(
             "reload_succeeded",
             target=target,
             attempts=attempts,
             seconds=round(seconds, 3),
+            **facts,
         )
         self.reload_ended(
             target=target,
