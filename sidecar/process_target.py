@@ -110,7 +110,9 @@ class ProcessTarget:
 
         Of the others their own start tells more than the sandbox's.
         """
-        held = beginning.held or ()
+        held = beginning.held
+        if held is None:
+            return
         self._look()
         matches = self._found.matches
         self._ledger = self._ledger.confirmed(
