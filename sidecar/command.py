@@ -101,6 +101,18 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         )
         heart = Heart(wakeup.wake)
         couriers = _couriers(settings, report, wakeup, stack)
+        if settings.events and settings.cluster:
+            # the requests are a dozen modules, and who only signals never makes one
+            from .recorder import Recorder
+
+            recorder = Recorder(
+                settings.pod,
+                settings.cluster,
+                wake=wakeup.wake,
+                problem=lambda text: report.problem("events", text),
+            )
+            stack.callback(recorder.close)
+            report.record_with(recorder)
         port = None
         if settings.http.listen and not once:
             endpoints = Endpoints(

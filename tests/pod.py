@@ -7,6 +7,7 @@ and an `/etc/hostname` that was written when it was started, as a runtime does.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.api_server import ApiServer
@@ -22,7 +23,11 @@ cp /etc/hostname /run/hostname && mount --bind /run/hostname /etc/hostname && ex
 
 
 def pod(
-    api: ApiServer, place: Path, content: str = "1", **env: str
+    api: ApiServer,
+    place: Path,
+    content: str = "1",
+    args: Iterable[str] = (),
+    **env: str,
 ) -> tuple[SidecarProcess, KubeletVolume]:
     """Return the sidecar of a pod that is made now, and its volume with that content.
 
@@ -44,4 +49,4 @@ def pod(
         "RETRY_MAX": "200ms",
     }
     command = ["unshare", *_ROOT, "--mount", "sh", "-c", _POD, str(account)]
-    return SidecarProcess(facts | env, prefix=command), volume
+    return SidecarProcess(facts | env, args, prefix=command), volume
