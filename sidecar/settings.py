@@ -69,6 +69,9 @@ class TlsSettings:
     ca_name: str = "WEBHOOK_CA_FILE"
     """What a message calls it."""
 
+    strict: bool = True
+    """Whether a CA must be written as RFC 5280 asks, where Python checks that."""
+
     cert_file: Path | None = None
     key_file: Path | None = None
 

@@ -16,7 +16,9 @@ def test_old_pods_keep_the_old_content_and_somebody_always_answers(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     """That is the point of it: a pod's configuration never changes under it."""
-    copy = Path(shutil.copytree(CHECKOUT / "manifests/examples/immutable", tmp_path / "x"))
+    copy = Path(
+        shutil.copytree(CHECKOUT / "manifests/examples/immutable", tmp_path / "x")
+    )
     kustomization = {
         "namespace": namespace.name,
         "resources": ["x"],
@@ -25,7 +27,9 @@ def test_old_pods_keep_the_old_content_and_somebody_always_answers(
     (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
     namespace.kubectl("apply", "-k", str(tmp_path))
     namespace.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
-    [first] = namespace.kubectl("get", "configmap", "-o", "name", "-l", "!x").split()[-1:]
+    [first] = namespace.kubectl("get", "configmap", "-o", "name", "-l", "!x").split()[
+        -1:
+    ]
 
     file = copy / "nginx.conf"
     file.write_text(file.read_text().replace("edition one", "edition two"))
