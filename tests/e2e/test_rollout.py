@@ -43,6 +43,7 @@ def all_serve(namespace: Namespace, text: str) -> bool:
 
 
 def wait_until_rolled(namespace: Namespace, text: str) -> None:
+    """Wait until all replicas are new and serve it, and it stays so."""
     wait_until(lambda: all_serve(namespace, text), f"all serve {text!r}", 2 * PACE)
     namespace.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
     assert all_serve(namespace, text)
