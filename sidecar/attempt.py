@@ -40,6 +40,9 @@ class Outcome:
     rejection: ReloadError | None = None
     """Somebody was told, but died or does not agree."""
 
+    detail: str | None = None
+    """What there is to say of a success."""
+
 
 Steps = Generator[Wait, None, Outcome]
 
@@ -71,6 +74,23 @@ class Plan:
     """Whether somebody does not hold the content, told too often or not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What is known at the start of who held the content before. CLOCK_BOOTTIME."""
+
+    held: Sequence[str] | None
+    """Who is remembered to hold it, as `Target.held` wrote it; None: no memory."""
+
+    sandbox_started: float | None
+    """When the pod's sandbox was made; None: unknown."""
+
+    swapped: float
+    """When the newest content of any volume was swapped in."""
+
+    swapped_by_kubelet: float
+    """The same of volumes that the kubelet mounts: -inf if there is none."""
+
+
 class Target(Protocol):
     """Something that can be told to reload."""
 
@@ -98,19 +118,12 @@ class Target(Protocol):
         """Take it that everybody there is now holds the content."""
         ...
 
-    def mounted_before(self, started: float | None, swapped: float) -> None:
-        """Take it that what was swapped in before the pod's sandbox started is known.
-
-        Nothing is remembered. Both are CLOCK_BOOTTIME, in seconds; None: unknown.
-        """
-        ...
-
-    def restored(self, held: Sequence[str]) -> None:
-        """Take it that these hold the content, of those who are there."""
+    def began(self, beginning: Beginning) -> None:
+        """Take up who held the content before the sidecar started."""
         ...
 
     def held(self, before: float) -> tuple[str, ...]:
-        """Return who held the content before this time, for `restored`."""
+        """Return who held the content before this time, for `began`."""
         ...
 
     def plan(self, *, quiet: bool) -> Plan:

@@ -22,6 +22,7 @@ from . import (
     sandbox,
     settings as environment,
 )
+from .attempt import Target
 from .configuration import Configuration
 from .courier import Courier
 from .disclosure import Disclosure
@@ -45,7 +46,6 @@ from .watch import Watch
 if TYPE_CHECKING:
     from .request import Requester
     from .verification import Verification
-    from .webhook_target import WebhookTarget
 
 _VERIFY_LIMIT = 4 * 1024 * 1024
 """How much of an answer of `VERIFY_URL` is read, in bytes."""
@@ -101,6 +101,18 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         )
         heart = Heart(wakeup.wake)
         couriers = _couriers(settings, report, wakeup, stack)
+        if settings.events and settings.cluster:
+            # the requests are a dozen modules, and who only signals never makes one
+            from .recorder import Recorder
+
+            recorder = Recorder(
+                settings.pod,
+                settings.cluster,
+                wake=wakeup.wake,
+                problem=lambda text: report.problem("events", text),
+            )
+            stack.callback(recorder.close)
+            report.record_with(recorder)
         port = None
         if settings.http.listen and not once:
             endpoints = Endpoints(
@@ -206,7 +218,7 @@ def _couriers(
 
         return Verification(verify, requester(question, _VERIFY_LIMIT), baseline)
 
-    targets: list[ProcessTarget | WebhookTarget] = []
+    targets: list[Target] = []
     if settings.process:
         targets.append(
             ProcessTarget(
@@ -231,6 +243,18 @@ def _couriers(
                 notes=report,
             )
         )
+    if settings.rollout and settings.cluster:
+        from .rollout_target import RolloutTarget
+
+        rollout = RolloutTarget(
+            settings.rollout,
+            settings.cluster,
+            volumes=tuple(map(str, settings.watch.dirs)),
+            wake=wakeup.wake,
+            notes=report,
+        )
+        stack.callback(rollout.close)
+        targets.append(rollout)
     return [
         Courier(target, settings.retry, report, random.random) for target in targets
     ]
@@ -259,7 +283,7 @@ def _go_on(heart: Heart, wakeup: Wakeup) -> None:
 
 
 def _sandbox_started(settings: Settings) -> float | None:
-    if not settings.webhooks:
+    if not settings.webhooks and not settings.rollout:
         return None  # nobody asks
     me = processes.read_me(processes.read_lines([]))
     return sandbox.started(me, proc.boot_offset())
@@ -297,7 +321,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def _names(settings: Settings) -> tuple[str, ...]:
     webhooks = (f"webhook:{n}" for n, _ in enumerate(settings.webhooks, 1))
-    return (*(("process",) if settings.process else ()), *webhooks)
+    process = ("process",) if settings.process else ()
+    return (*process, *webhooks, *(("rollout",) if settings.rollout else ()))
 
 
 def _not_ready(

@@ -148,6 +148,18 @@ class Configuration:
         return max((settled.swapped for settled in self._settled.values()), default=inf)
 
     @property
+    def swapped_by_kubelet(self) -> float:
+        """The newest swap time of a volume that is no plain directory; -inf: none."""
+        return max(
+            (
+                settled.swapped
+                for settled in self._settled.values()
+                if settled.snapshot.kind == "kubelet"
+            ),
+            default=-inf,
+        )
+
+    @property
     def unsettled(self) -> bool:
         """Whether a volume was seen that has not settled yet."""
         return bool(self._pending)

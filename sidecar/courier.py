@@ -162,7 +162,7 @@ class Courier:
             attempts=self._attempts,
             last_result=result,
             last_error=error.detail if error else None,
-            hint=error.hint if error else None,
+            hint=error.hint if error else status.hint,
             stale_since=self._stale_since,
         )
 
@@ -261,7 +261,7 @@ class Courier:
         if not outcome.rejection and not outcome.failure:
             self._count("succeeded")
             if retry_in is None:
-                self._succeed(reload, now)
+                self._succeed(reload, now, outcome.detail)
 
     def _done(self) -> None:
         self._reload = None
@@ -284,7 +284,7 @@ class Courier:
             hint=error.hint,
         )
 
-    def _succeed(self, reload: Reload, now: float) -> None:
+    def _succeed(self, reload: Reload, now: float, detail: str | None = None) -> None:
         self._last = (Result.SUCCEEDED, None)
         self.publish()
         self._report.reload_succeeded(
@@ -292,6 +292,7 @@ class Courier:
             attempts=reload.attempts,
             started=reload.started,
             seconds=now - reload.began,
+            detail=detail,
         )
 
     def _end(self, reload: Reload, result: Result, now: float, reason: str) -> None:

@@ -22,7 +22,8 @@ def authorization(settings: RequestSettings, user_info: str | None) -> str | Non
         ReloadError: a file cannot be read, or holds nothing that can be sent.
     """
     if settings.bearer_token_file is not None:
-        return f"Bearer {_token(settings.bearer_token_file)}"
+        path = settings.bearer_token_file
+        return f"Bearer {_token(f'{settings.bearer_name}={path}', path)}"
     if settings.basic_auth_file is not None:
         user_info = _user_and_password(settings.basic_auth_file)
     if user_info is None:
@@ -31,8 +32,7 @@ def authorization(settings: RequestSettings, user_info: str | None) -> str | Non
     return f"Basic {sent.decode()}"
 
 
-def _token(path: Path) -> str:
-    name = f"WEBHOOK_BEARER_TOKEN_FILE={path}"
+def _token(name: str, path: Path) -> str:
     token = _text(name, path)
     if not re.fullmatch(r"[!-~]+", token):
         hint = "put the token alone into the file: one line, no spaces, no `Bearer`"

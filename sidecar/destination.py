@@ -25,7 +25,7 @@ class Destination:
     """Never through a proxy."""
 
     @classmethod
-    def parse(cls, url: str) -> Destination:
+    def parse(cls, url: str, *, direct: bool = False) -> Destination:
         """Take apart a URL that the settings let through."""
         scheme, netloc, path, query, _ = urlsplit(url)
         user_info, _, place = netloc.rpartition("@")
@@ -41,7 +41,7 @@ class Destination:
             secure=secure,
             host=host,
             port=asked.port or (443 if secure else 80),
-            direct=is_loopback(host),
+            direct=direct or is_loopback(host),
         )
 
 

@@ -104,6 +104,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "protocol": "What was sent or answered is not the HTTP that was asked for.",
         "closed": "The connection was closed before the whole answer was there.",
         "timeout": "There was no answer within the time for one request.",
+        "forbidden": "The API server does not let this pod's ServiceAccount do it.",
+        "conflict": "The workload changed while it was patched, again and again.",
         "threads": "No thread could be had for the request.",
         "bug": "The request ended in a way nobody foresaw; the log has the traceback.",
         "shutdown": "The sidecar was told to stop before the reload came to an end.",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from . import proc
+from .attempt import Beginning
 from .change import Change
 from .configuration import Clocks, Configuration, Look
 from .courier import Courier
@@ -31,6 +32,8 @@ from .wakeup import Wakeup
 from .watch import Watch
 
 _HOUR = 3600.0
+_LAST_EVENTS = 3.0
+"""How long `once` waits until the Kubernetes Events are recorded, in seconds."""
 _FIX_WATCH = (
     "raise the limit on the node, or run fewer programs that use inotify there; the"
     " volumes are polled until then"
@@ -111,7 +114,8 @@ class Loop:
                 self._turn()
                 if self._change and all(courier.settled for courier in couriers):
                     break
-        self._finish(0.0)
+        running = any(courier.running for courier in couriers)
+        self._finish(0.0 if running else _LAST_EVENTS)
         return self._readable and all(courier.fresh for courier in couriers)
 
     def _turn(self) -> None:
@@ -123,6 +127,7 @@ class Loop:
         # who is about to be told no longer holds what he is remembered to hold
         self._remember()
         self._deliver()
+        self._parts.report.step()
         self._remember()
 
     def _due(self) -> float:
@@ -312,10 +317,15 @@ class Loop:
                     target.assumed()
             elif self._retry.catch_up == "always" or memory.clock_moved:
                 target.voided(now)
-            elif memory.before is None:
-                target.mounted_before(parts.sandbox_started, configuration.swapped)
             else:
-                target.restored(memory.held(target.name, configuration))
+                target.began(
+                    Beginning(
+                        memory.held(target.name, configuration),
+                        parts.sandbox_started,
+                        configuration.swapped,
+                        configuration.swapped_by_kubelet,
+                    )
+                )
 
     def _remember(self) -> None:
         parts = self._parts
@@ -387,11 +397,12 @@ class Loop:
         stops = self._parts.wakeup.stops()
         while self._parts.wakeup.stops() == stops and time.monotonic() < until:
             running = [courier for courier in self._parts.couriers if courier.running]
-            if not running:
+            if not running and not self._parts.report.busy:
                 break
-            self._wait(min(until, *(courier.due for courier in running)))
+            self._wait(min(until, *(courier.due for courier in running), inf))
             for courier in running:
                 courier.step(time.monotonic())
+            self._parts.report.step()
         self._remember()
         for courier in self._parts.couriers:
             courier.abandon(time.monotonic())

@@ -35,10 +35,13 @@ class Memory:
             self.clock_moved = error.clock_moved
             report.warning(str(error), directory=str(directory))
 
-    def held(self, name: str, configuration: Configuration) -> Sequence[str]:
-        """Return who held the content before the restart, if it still is the same."""
+    def held(self, name: str, configuration: Configuration) -> Sequence[str] | None:
+        """Return who held the content before the restart, if it still is the same.
+
+        None: nothing is remembered.
+        """
         if self.before is None:
-            return ()
+            return None
         digests = {path: known.digest for path, known in self.before.volumes.items()}
         now = {path: known.digest for path, known in configuration.state().items()}
         return self.before.held.get(name, ()) if digests == now else ()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import ExitStack
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from . import proc, processes
-from .attempt import Outcome, Plan, Steps, Wait
+from .attempt import Beginning, Outcome, Plan, Steps, Wait
 from .change import Change
 from .errors import ReloadError
 from .freshness import GRACE, Ledger
@@ -105,11 +105,14 @@ class ProcessTarget:
             (match.id for match in self._found.matches), -inf
         )
 
-    def mounted_before(self, started: float | None, swapped: float) -> None:
-        """Nothing: a process's own start tells more."""
+    def began(self, beginning: Beginning) -> None:
+        """Take it that the remembered processes hold the content.
 
-    def restored(self, held: Sequence[str]) -> None:
-        """Take it that these processes hold the content."""
+        Of the others their own start tells more than the sandbox's.
+        """
+        held = beginning.held
+        if held is None:
+            return
         self._look()
         matches = self._found.matches
         self._ledger = self._ledger.confirmed(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from . import __version__
 from .log import Logger
@@ -22,6 +22,27 @@ _NAMES: Final = 20
 _NAME_LENGTH: Final = 253
 _RELOADS: Final = 20
 _WARNINGS: Final = 50
+
+
+class Recorder(Protocol):
+    """Who records what became of reloads outside of the pod; never waits."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be sent."""
+        ...
+
+    def step(self) -> None:
+        """Go on with sending."""
+        ...
+
+    def reloaded(self, target: str, message: str) -> None:
+        """Record that a target took a change."""
+        ...
+
+    def failed(self, target: str, message: str) -> None:
+        """Record why a target did not take it."""
+        ...
 
 
 class Report:
@@ -48,6 +69,7 @@ class Report:
         self._degraded: str | None = None
         self._warnings: tuple[str, ...] = ()
         self._problems: dict[str, str] = {}
+        self._recorder: Recorder | None = None
         self._status = Status(
             version=__version__,
             # until inotify is had
@@ -60,6 +82,20 @@ class Report:
     def status(self) -> Status:
         """What is true now. Any thread."""
         return self._status
+
+    def record_with(self, recorder: Recorder) -> None:
+        """Record events too from now on."""
+        self._recorder = recorder
+
+    @property
+    def busy(self) -> bool:
+        """Whether an event is still on its way."""
+        return self._recorder is not None and self._recorder.busy
+
+    def step(self) -> None:
+        """Go on with what is on its way; never waits."""
+        if self._recorder:
+            self._recorder.step()
 
     def started(self, **facts: object) -> None:
         """Note that the sidecar runs."""
@@ -227,7 +263,7 @@ class Report:
         From now on the last reload counts as unsuccessful: a webhook that is down is
         retried for hours, and its reload never ends.
         """
-        self._metrics.refused(target)
+        self._refused(target, detail, hint)
         self._log.warning(
             "reload_failed",
             target=target,
@@ -249,7 +285,7 @@ class Report:
         hint: str | None,
     ) -> None:
         """Note that a target was told and did not take it; None: given up."""
-        self._metrics.refused(target)
+        self._refused(target, detail, hint)
         self._log.error(
             "reload_rejected",
             target=target,
@@ -260,16 +296,31 @@ class Report:
             hint=hint,
         )
 
+    def _refused(self, target: str, detail: str, hint: str | None) -> None:
+        self._metrics.refused(target)
+        if self._recorder:
+            self._recorder.failed(target, f"{detail}: {hint}" if hint else detail)
+
     def reload_succeeded(
-        self, *, target: str, attempts: int, started: float, seconds: float
+        self,
+        *,
+        target: str,
+        attempts: int,
+        started: float,
+        seconds: float,
+        detail: str | None = None,
     ) -> None:
         """Note that a target took it, `seconds` after the content settled."""
         self._metrics.confirmed(target, self._clock(), seconds)
+        if self._recorder:
+            self._recorder.reloaded(target, detail or "took the new configuration")
+        facts = {} if detail is None else {"detail": detail}
         self._log.info(
             "reload_succeeded",
             target=target,
             attempts=attempts,
             seconds=round(seconds, 3),
+            **facts,
         )
         self.reload_ended(
             target=target,

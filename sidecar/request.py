@@ -49,7 +49,7 @@ class Requester:
         self._wake = wake
         self._read_limit = read_limit
         self._shown = redacted(settings.url)
-        self._destination = Destination.parse(settings.url)
+        self._destination = Destination.parse(settings.url, direct=settings.direct)
         self._trust = Trust(settings.tls, secure=self._destination.secure)
         self._exchange: Exchange | None = None
         self._threads: list[threading.Thread] = []

@@ -28,6 +28,9 @@ from .variables import (
 TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL})
 """Signals that mean: end, so that whoever restarts you reads the new content."""
 
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where every client in a pod looks for the token and the cluster's CA."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchSettings:
@@ -63,6 +66,12 @@ class TlsSettings:
 
     verify: bool = True
     ca_file: Path | None = None
+    ca_name: str = "WEBHOOK_CA_FILE"
+    """What a message calls it."""
+
+    strict: bool = True
+    """Whether a CA must be written as RFC 5280 asks, where Python checks that."""
+
     cert_file: Path | None = None
     key_file: Path | None = None
 
@@ -78,11 +87,17 @@ class RequestSettings:
     """Sent as is; `json` sends the change."""
 
     bearer_token_file: Path | None = None
+    bearer_name: str = "WEBHOOK_BEARER_TOKEN_FILE"
+    """What a message calls it."""
+
     basic_auth_file: Path | None = None
     tls: TlsSettings = field(default_factory=TlsSettings)
     expect_status: tuple[range, ...] = (range(200, 300),)
     timeout: float = 10.0
     """For one whole request."""
+
+    direct: bool = False
+    """Never through a proxy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +151,34 @@ class PodSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """Where the API server is, and what this pod shows and trusts there."""
+
+    url: str
+    token_file: Path = _SERVICE_ACCOUNT / "token"
+    ca_file: Path = _SERVICE_ACCOUNT / "ca.crt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSettings:
+    """Which workload is rolled, and which of its rollouts made this pod."""
+
+    kind: Literal["deployment", "statefulset", "daemonset"]
+    name: str
+    namespace: str
+    own: str | None
+    """The annotation of the template that this pod was made from."""
+
+    ordinal: int | None = None
+    """This pod's number, if it is a StatefulSet's and its name is known."""
+
+    @property
+    def title(self) -> str:
+        """The workload as kubectl takes it."""
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything an operator can choose, split by who needs it."""
 
@@ -147,6 +190,11 @@ class Settings:
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
     pod: PodSettings = field(default_factory=PodSettings)
+    rollout: RolloutSettings | None = None
+    events: bool = False
+    cluster: ClusterSettings | None = None
+    """There if `rollout` or `events` needs it."""
+
     state_dir: Path | None = None
     digest_key_file: Path | None = None
     shutdown_timeout: float = 5.0
@@ -184,7 +232,12 @@ def from_env(env: Mapping[str, str]) -> Settings:
     state_dir = _state_dir(reader, watch.dirs)
     digest_key_file = _readable_later(reader, "DIGEST_KEY_FILE")
     shutdown_timeout = reader.value("SHUTDOWN_TIMEOUT", values.duration_or_zero)
-    _refuse_what_comes_later(reader)
+    events = reader.value("EVENTS", values.boolean)
+    if events:
+        _require_pod(reader, "EVENTS", *_POD)
+    rollout = _rollout(reader, env, pod)
+    user = "ROLLOUT" if rollout else "EVENTS"
+    cluster = _cluster(reader, env, user) if rollout or events else None
     _require_a_target(reader)
     reader.warnings += misspelt(env)
     if reader.problems:
@@ -198,6 +251,9 @@ def from_env(env: Mapping[str, str]) -> Settings:
         http=http,
         log=log,
         pod=pod,
+        rollout=rollout,
+        events=events,
+        cluster=cluster,
         state_dir=state_dir,
         digest_key_file=digest_key_file,
         shutdown_timeout=shutdown_timeout,
@@ -504,12 +560,76 @@ def _state_dir(reader: Reader, dirs: tuple[Path, ...]) -> Path | None:
     return path
 
 
-def _refuse_what_comes_later(reader: Reader) -> None:
-    later = "this version can't do that yet; remove it"
-    if reader.optional("ROLLOUT", values.workload) is not None:
-        reader.wrong("ROLLOUT", later)
-    if reader.value("EVENTS", values.boolean):
-        reader.wrong("EVENTS", later)
+_POD: Mapping[str, str] = {
+    "POD_NAME": "metadata.name",
+    "POD_NAMESPACE": "metadata.namespace",
+    "POD_UID": "metadata.uid",
+}
+"""The variables that tell who we are, and the field of the pod that each shows."""
+
+
+def _require_pod(reader: Reader, wanted_by: str, *names: str) -> None:
+    for name in names:
+        if not reader.given(name):
+            field_path = f"fieldPath: {_POD[name]}"
+            reader.missing(
+                name,
+                f"{wanted_by} needs it; take it from the downward API, {field_path}",
+            )
+
+
+def _rollout(
+    reader: Reader, env: Mapping[str, str], pod: PodSettings
+) -> RolloutSettings | None:
+    workload = reader.optional("ROLLOUT", values.workload)
+    if workload is None:
+        return None
+    _require_pod(reader, "ROLLOUT", "POD_NAMESPACE")
+    # empty is a pod that no rollout of ours made, and not set is a forgotten line
+    if "POD_ROLLOUT" not in env:
+        from .rollout import ANNOTATION  # nobody else needs it
+
+        reader.missing(
+            "POD_ROLLOUT",
+            "ROLLOUT needs it; take it from the downward API,"
+            f" fieldPath: metadata.annotations['{ANNOTATION}']",
+        )
+    if reader.given("CATCH_UP") and reader.optional("CATCH_UP", str) == "always":
+        reader.wrong(
+            "CATCH_UP",
+            "every new pod would start the next rollout; remove it, or ROLLOUT",
+        )
+    kind, name = workload
+    ordinal = re.fullmatch(rf"{re.escape(name)}-([0-9]{{1,9}})", pod.name or "")
+    return RolloutSettings(
+        kind=kind,
+        name=name,
+        namespace=pod.namespace or "",
+        own=reader.optional("POD_ROLLOUT", str),
+        ordinal=int(ordinal[1]) if ordinal and kind == "statefulset" else None,
+    )
+
+
+def _cluster(reader: Reader, env: Mapping[str, str], user: str) -> ClusterSettings:
+    """Find the API server by the kubelet's variables, as every program in a pod."""
+    host = env.get("KUBERNETES_SERVICE_HOST", "").strip()
+    port = env.get("KUBERNETES_SERVICE_PORT", "").strip() or "443"
+    if not host:
+        reader.wrong(
+            user,
+            "there is no API server to talk to: KUBERNETES_SERVICE_HOST is not set,"
+            " as the kubelet sets it in every container; run in a pod, or remove this",
+        )
+    cluster = ClusterSettings(
+        url=f"https://{f'[{host}]' if ':' in host else host}:{port}"
+    )
+    if not _allowed(cluster.token_file, os.R_OK):
+        reader.suspicious(
+            user,
+            f"{cluster.token_file} can't be read yet; mount a projected volume with a"
+            " serviceAccountToken and ConfigMap kube-root-ca.crt there",
+        )
+    return cluster
 
 
 def _require_a_target(reader: Reader) -> None:

@@ -54,7 +54,7 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """One target; `processes`, `selector` and `signal`, or `url`, by its kind."""
+    """One target; `selector`, `signal` and `processes`, `url`, or `workload`."""
 
     name: str
     state: State = State.UNKNOWN
@@ -62,6 +62,9 @@ class TargetStatus:
     signal: str | None = None
     url: str | None = None
     """Without credentials and query."""
+
+    workload: str | None = None
+    """`deployment/NAME`."""
 
     processes: tuple[ProcessStatus, ...] = ()
     attempts: int = 0
@@ -132,5 +135,10 @@ def timestamp(seconds: float | None) -> str | None:
 
 def _target(target: TargetStatus) -> dict[str, object]:
     fields = asdict(target) | {"stale_since": timestamp(target.stale_since)}
-    absent = ("url",) if target.url is None else ("selector", "signal", "processes")
+    own: tuple[str, ...] = ("selector", "signal", "processes")
+    if target.url is not None:
+        own = ("url",)
+    elif target.workload is not None:
+        own = ("workload",)
+    absent = {"selector", "signal", "processes", "url", "workload"}.difference(own)
     return {name: value for name, value in fields.items() if name not in absent}

@@ -21,7 +21,7 @@ class Trust:
         self._settings = settings
         self._secure = secure
         files = {
-            "WEBHOOK_CA_FILE": settings.ca_file,
+            settings.ca_name: settings.ca_file,
             "WEBHOOK_CERT_FILE": settings.cert_file,
             "WEBHOOK_KEY_FILE": settings.key_file,
         }
@@ -54,7 +54,9 @@ class Trust:
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context = self._make_trusting()
         if tls.cert_file is not None:
-            mine = [name for name in self._files if "_CA_FILE=" not in name]
+            mine = [
+                name for name in self._files if not name.startswith(f"{tls.ca_name}=")
+            ]
             with _failures_named(", ".join(mine)):
                 # Without a password OpenSSL would ask for one on the terminal.
                 context.load_cert_chain(tls.cert_file, tls.key_file, lambda: "")
@@ -69,8 +71,11 @@ class Trust:
             return context
         # Without a file the system's CAs, and not the bundle that httpx brings: this is
         # where an operator adds one, and OpenSSL heeds SSL_CERT_FILE and SSL_CERT_DIR.
-        with _failures_named(f"WEBHOOK_CA_FILE={tls.ca_file}"):
-            return ssl.create_default_context(cafile=tls.ca_file)
+        with _failures_named(f"{tls.ca_name}={tls.ca_file}"):
+            context = ssl.create_default_context(cafile=tls.ca_file)
+        if not tls.strict:
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
 
 
 def words(error: OSError) -> str:

@@ -14,7 +14,7 @@ import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import unquote
 
 T = TypeVar("T")
@@ -215,17 +215,22 @@ def word(text: str) -> str:
     return text
 
 
-def workload(text: str) -> str:
+Workload = tuple[Literal["deployment", "statefulset", "daemonset"], str]
+
+
+def workload(text: str) -> Workload:
     """Read `kind/name` of what a rollout restarts."""
     kind, _, name = text.partition("/")
-    if kind not in {"deployment", "statefulset", "daemonset"} or not (
-        _SUBDOMAIN.fullmatch(name)
-    ):
-        raise ValueError(
-            "not a workload; accepted: deployment/NAME, statefulset/NAME, "
-            "daemonset/NAME"
-        )
-    return text
+    if _SUBDOMAIN.fullmatch(name):
+        if kind == "deployment":
+            return "deployment", name
+        if kind == "statefulset":
+            return "statefulset", name
+        if kind == "daemonset":
+            return "daemonset", name
+    raise ValueError(
+        "not a workload; accepted: deployment/NAME, statefulset/NAME, daemonset/NAME"
+    )
 
 
 def signal_number(text: str) -> int:

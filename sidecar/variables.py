@@ -62,6 +62,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "POD_NAME": "none",
         "POD_NAMESPACE": "none",
         "POD_UID": "none",
+        "POD_ROLLOUT": "none",
         "DIGEST_KEY_FILE": "none",
         "HTTP_LISTEN": ":9533",
         "READY_WHEN": "watching",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
 from math import inf
 from typing import Protocol, TypeGuard
 
 from . import proc
-from .attempt import Outcome, Plan, Steps, answered
+from .attempt import Beginning, Outcome, Plan, Steps, answered
 from .change import Change
 from .errors import ReloadError, StatusError
 from .freshness import Ledger
@@ -69,14 +68,17 @@ class WebhookTarget:
         """Take it that the URL was told the content."""
         self._confirmed(-inf)
 
-    def mounted_before(self, started: float | None, swapped: float) -> None:
-        """Take it that the program read at its start what was mounted before it."""
-        if started is not None and swapped < started:
-            self.assumed()
+    def began(self, beginning: Beginning) -> None:
+        """Take it that the URL confirmed the content, if it is the same URL.
 
-    def restored(self, held: Sequence[str]) -> None:
-        """Take it that the URL confirmed the content, if it is the same URL."""
-        if self._hash in held:
+        With no memory: that the program read at its start what was mounted before it.
+        """
+        held, started = beginning.held, beginning.sandbox_started
+        if held is not None:
+            known = self._hash in held
+        else:
+            known = started is not None and beginning.swapped < started
+        if known:
             self.assumed()
 
     def held(self, before: float) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def refused(env: dict[str, str]) -> list[str]:
         ("HTTP_LISTEN", "nowhere"),
         ("WEBHOOK_EXPECT_STATUS", "700"),
         ("PRESET", "ngnix"),
-        ("ROLLOUT", "deployment/web"),
+        ("ROLLOUT", "pod/web"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str) -> None:

@@ -18,10 +18,12 @@ from hypothesis import HealthCheck, example, given, settings as tuned, strategie
 from sidecar import settings
 from sidecar.errors import SettingsError
 from sidecar.settings import (
+    ClusterSettings,
     HttpSettings,
     ProcessSettings,
     RequestSettings,
     RetrySettings,
+    RolloutSettings,
     Settings,
     TlsSettings,
     VerifySettings,
@@ -230,7 +232,7 @@ def test_reports_every_problem_at_once_and_in_order() -> None:
     """An operator fixes a manifest once, not once per restart."""
     # of these, any text will do
     free = {"WATCH_INCLUDE", "WATCH_EXCLUDE", "PROCESS_NAME", "PROCESS_CMDLINE"}
-    free |= {"WEBHOOK_BODY", "VERIFY_BODY"}
+    free |= {"WEBHOOK_BODY", "VERIFY_BODY", "POD_ROLLOUT"}
     wrong = {name: "\x01" for name in VARIABLES if name not in free}
     named = [text.partition("=")[0] for text in problems(wrong)]
 
@@ -627,16 +629,81 @@ def test_a_state_that_cannot_be_written_is_suspicious(
     assert "would not survive a restart" in warning
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("ROLLOUT", "deployment/web"), ("EVENTS", "true")]
-)
-def test_what_comes_later_is_refused(
-    enough: dict[str, str], name: str, text: str
+IN_A_POD = {
+    "POD_NAME": "web-7",
+    "POD_NAMESPACE": "site",
+    "POD_UID": "1b4e28ba",
+    "POD_ROLLOUT": "",
+    "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+    "KUBERNETES_SERVICE_PORT": "443",
+}
+
+
+def test_a_workload_is_rolled_from_within_one_of_its_pods(
+    enough: dict[str, str],
 ) -> None:
-    """Accepted and ignored would be a silent lie."""
-    assert f"{name}={text!r}: this version can't do that yet; remove it" == problem(
-        enough | {name: text}
+    """Which rollout made this pod decides whether it may start the next."""
+    env = enough | IN_A_POD | {"ROLLOUT": "statefulset/web", "POD_ROLLOUT": "abc.3"}
+    found = settings.from_env(env)
+
+    assert (
+        RolloutSettings(
+            kind="statefulset", name="web", namespace="site", own="abc.3", ordinal=7
+        )
+        == found.rollout
     )
+    assert ClusterSettings(url="https://10.96.0.1:443") == found.cluster
+
+
+def test_the_api_server_may_have_an_ipv6_address(enough: dict[str, str]) -> None:
+    """KUBERNETES_SERVICE_HOST holds it without brackets."""
+    env = enough | IN_A_POD | {"EVENTS": "on", "KUBERNETES_SERVICE_HOST": "fd00::1"}
+
+    assert ClusterSettings(url="https://[fd00::1]:443") == (
+        settings.from_env(env).cluster
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "missing"),
+    [
+        ({"ROLLOUT": "deployment/web"}, ["POD_NAMESPACE", "POD_ROLLOUT"]),
+        ({"EVENTS": "true"}, ["POD_NAME", "POD_NAMESPACE", "POD_UID"]),
+    ],
+)
+def test_what_a_pod_must_be_told_of_itself_is_asked_for(
+    enough: dict[str, str], chosen: dict[str, str], missing: list[str]
+) -> None:
+    """Without it the first rollout would never end, or nobody would see the events."""
+    found = problems(enough | {"KUBERNETES_SERVICE_HOST": "10.96.0.1"} | chosen)
+
+    assert missing == [text.partition(" ")[0] for text in found]
+    assert all("downward API, fieldPath: metadata." in text for text in found)
+
+
+def test_an_empty_annotation_is_a_pod_that_no_rollout_of_ours_made(
+    enough: dict[str, str],
+) -> None:
+    """The downward API shows an annotation that is not there as an empty text."""
+    found = settings.from_env(enough | IN_A_POD | {"ROLLOUT": "deployment/web"}).rollout
+
+    assert found
+    assert found.own is None
+
+
+def test_outside_of_a_pod_there_is_nothing_to_roll(enough: dict[str, str]) -> None:
+    """The kubelet names the API server to every container."""
+    env = enough | IN_A_POD | {"ROLLOUT": "deployment/web"}
+    env["KUBERNETES_SERVICE_HOST"] = ""
+
+    assert "KUBERNETES_SERVICE_HOST is not set" in problem(env)
+
+
+def test_a_rollout_at_every_start_is_refused(enough: dict[str, str]) -> None:
+    """Every new pod would start the next one, for ever."""
+    env = enough | IN_A_POD | {"ROLLOUT": "deployment/web", "CATCH_UP": "always"}
+
+    assert "every new pod would start the next rollout" in problem(env)
 
 
 @pytest.mark.parametrize(

@@ -369,7 +369,7 @@ def test_reads_the_rest() -> None:
     """The good side of the same parsers."""
     assert "web-1" == values.label("web-1")
     assert "web-1.site" == values.subdomain("web-1.site")
-    assert "deployment/web" == values.workload("deployment/web")
+    assert ("deployment", "web") == values.workload("deployment/web")
     assert "PUT" == values.method("put")
     assert ("nginx", "nginx: master") == values.process_names("nginx, nginx: master")
     assert "json" == values.one_of("auto", "json")("JSON")

@@ -1,0 +1,262 @@
+"""ROLLOUT as a target: sidecars of several pods against one API server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any  # any JSON, as the contract shapes it
+
+import pytest
+
+from tests.api_server import ApiServer, Call
+from tests.kubelet import KubeletVolume
+from tests.pod import pod
+from tests.sidecar_process import SidecarProcess
+from tests.waiting import wait_until
+
+ROLLOUT = {"ROLLOUT": "deployment/web"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One replica."""
+
+    sidecar: SidecarProcess
+    volume: KubeletVolume
+
+    def target(self) -> dict[str, Any]:
+        return self.sidecar.target("rollout")
+
+    def is_fresh(self) -> bool:
+        return bool(self.target().get("state") == "fresh")
+
+    def wait_for_answer(self, count: int = 1) -> str:
+        """Return what it said of the workload, the `count`th time."""
+        event = self.sidecar.wait_for("reload_succeeded", target="rollout", count=count)
+        return str(event.facts["detail"])
+
+
+class Replicas:
+    """Pods that come and go; each is made from the template as it is then."""
+
+    def __init__(self, api: ApiServer, place: Path, stack: ExitStack) -> None:
+        self._api = api
+        self._place = place
+        self._stack = stack
+        self._made = 0
+
+    def add(self, content: str = "1", **env: str) -> Pod:
+        self._made += 1
+        place = self._place / f"web-{self._made}"
+        sidecar, volume = pod(self._api, place, content, **ROLLOUT | env)
+        self._stack.enter_context(sidecar)
+        made = Pod(sidecar, volume)
+        wait_until(lambda: made.target().get("state") != "unknown", "it has looked")
+        return made
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    """An API server with `deployment/web`."""
+    with ApiServer() as api:
+        yield api
+
+
+@pytest.fixture
+def replicas(api: ApiServer, tmp_path: Path) -> Iterator[Replicas]:
+    """A maker of pods; what it made ends with the test."""
+    with ExitStack() as stack:
+        yield Replicas(api, tmp_path, stack)
+
+
+def test_five_replicas_start_one_rollout(api: ApiServer, replicas: Replicas) -> None:
+    """One pod patches; the others see that it did, and wait to be replaced."""
+    pods = [replicas.add() for _ in range(5)]
+    assert all(pod.is_fresh() for pod in pods)
+    for each in pods:
+        each.volume.write({"app": "2"})
+    told = [each.wait_for_answer() for each in pods]
+
+    [config] = api.patches
+    assert ".1" == config[-2:]
+    assert 1 == sum(text == f"deployment/web was set to {config}" for text in told)
+    assert 4 == sum(text == f"deployment/web is at {config}" for text in told)
+    assert not any(pod.is_fresh() for pod in pods)
+
+
+def test_replicas_that_see_the_change_late_start_no_second_rollout(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """Kubelets differ by a minute: some pods see it when others are replaced."""
+    early, late = [replicas.add() for _ in range(2)], [replicas.add() for _ in range(2)]
+    for each in early:
+        each.volume.write({"app": "2"})
+        each.wait_for_answer()
+    replaced = replicas.add("2")
+    for each in late:
+        each.volume.write({"app": "2"})
+        each.wait_for_answer()
+
+    assert 1 == len(api.patches)
+    assert replaced.is_fresh()
+
+
+def test_a_new_pod_that_got_old_content_is_replaced_once_more(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """Its kubelet did not know better; the pod that read it must not stay."""
+    first = replicas.add()
+    first.volume.write({"app": "2"})
+    first.wait_for_answer()
+    behind = replicas.add("1")
+    assert behind.is_fresh()
+    assert 1 == len(api.patches)
+
+    behind.volume.write({"app": "2"})
+    behind.wait_for_answer()
+    digests = {config.rpartition(".")[0] for config in api.patches}
+    assert [".1", ".2"] == [config[-2:] for config in api.patches]
+    assert 1 == len(digests)
+    assert replicas.add("2").is_fresh()
+
+
+def test_content_that_goes_there_and_back_ends_where_it_was(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """Old pods have no say any more; new ones that read B roll to A."""
+    old, slow = replicas.add(), replicas.add()
+    old.volume.write({"app": "2"})
+    old.wait_for_answer()
+    between = replicas.add("2")
+    for each in (old, between, slow):
+        each.volume.write({"app": "2", "more": "1"})
+        each.volume.write({"app": "1"})
+    between.wait_for_answer()
+    old.wait_for_answer(2)
+
+    there, back = api.patches
+    assert [".1", ".2"] == [there[-2:], back[-2:]]
+    assert there.rpartition(".")[0] != back.rpartition(".")[0]
+    last = replicas.add("1")
+    assert last.is_fresh()
+    assert 2 == len(api.patches)
+
+
+def test_a_workload_that_changed_meanwhile_is_looked_at_again(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """409: its status moved on, or another pod was faster."""
+    first = replicas.add()
+    changes = iter([lambda: api.report(replicas=4)])
+    api.before_patch = lambda: next(changes, lambda: None)()
+    first.volume.write({"app": "2"})
+    first.wait_for_answer()
+
+    assert 2 == len(api.calls("PATCH"))
+    assert 1 == len(api.patches)
+    assert [] == first.sidecar.events("reload_failed")
+
+
+def test_a_workload_that_never_stands_still_is_tried_again_later(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """An attempt has an end; the back-off has none."""
+    first = replicas.add()
+    api.before_patch = lambda: api.report(replicas=4)
+    first.volume.write({"app": "2"})
+    failed = first.sidecar.wait_for("reload_failed", target="rollout")
+    api.before_patch = lambda: None
+    first.wait_for_answer()
+
+    assert "conflict" == failed.facts["reason"]
+    assert 1 == len(api.patches)
+
+
+def test_a_missing_role_is_said_and_mended_without_a_restart(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """403 names the Role that is wanted, and is tried again like any failure."""
+    first = replicas.add()
+
+    def no_role(call: Call) -> tuple[int, str] | None:
+        return (403, "cannot patch") if call.method == "PATCH" else None
+
+    api.refuse = no_role
+    first.volume.write({"app": "2"})
+    failed = first.sidecar.wait_for("reload_failed", target="rollout")
+    shown = first.target()
+    api.refuse = lambda _: None
+    first.wait_for_answer()
+
+    assert "forbidden" == failed.facts["reason"]
+    assert "get and patch on deployments of apps" in failed.facts["hint"]
+    assert "resourceNames [web]" in failed.facts["hint"]
+    assert shown["hint"] == failed.facts["hint"]
+    assert 1 == len(api.patches)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(404, "status"), (429, "status"), (503, "status")]
+)
+def test_an_api_server_that_refuses_is_asked_again(
+    api: ApiServer, replicas: Replicas, status: int, reason: str
+) -> None:
+    """Whatever it answers, the change is not lost."""
+    first = replicas.add()
+    api.refuse = lambda _: (status, "not now")
+    first.volume.write({"app": "2"})
+    failed = first.sidecar.wait_for("reload_failed", target="rollout")
+    api.refuse = lambda _: None
+    first.wait_for_answer()
+
+    assert reason == failed.facts["reason"]
+    assert "not now" in failed.facts["detail"]
+    assert 1 == len(api.patches)
+
+
+def test_a_token_is_read_again_for_every_request(
+    api: ApiServer, replicas: Replicas, tmp_path: Path
+) -> None:
+    """The kubelet renews it every 50 minutes, and the old one expires."""
+    first = replicas.add()
+    api.token = "renewed"  # noqa: S105  # of nobody
+    first.volume.write({"app": "2"})
+    failed = first.sidecar.wait_for("reload_failed", target="rollout")
+    api.write_account(tmp_path / "web-1" / "account")
+    first.wait_for_answer()
+
+    assert "credentials" == failed.facts["reason"]
+    assert "serviceAccountToken" in failed.facts["hint"]
+    assert 1 == len(api.patches)
+
+
+def test_what_holds_a_rollout_up_is_reported_until_it_is_mended(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """The patch is made: it takes effect as soon as somebody resumes the rollout."""
+    api.change(paused=True)
+    first = replicas.add()
+    first.volume.write({"app": "2"})
+    first.wait_for_answer()
+    text = "deployment/web is paused: kubectl rollout resume deployment/web"
+
+    assert text == first.target()["hint"]
+    assert [text] == first.sidecar.status()["warnings"]
+    assert 1 == len(api.patches)
+
+
+def test_the_memory_of_another_pod_starts_no_rollout(
+    api: ApiServer, replicas: Replicas, tmp_path: Path
+) -> None:
+    """A STATE_DIR that outlives its pod would else roll the workload for ever."""
+    state = tmp_path / "state"
+    state.mkdir()
+    first = replicas.add(STATE_DIR=str(state))
+    first.volume.write({"app": "2"})
+    first.wait_for_answer()
+    other = replicas.add("2", STATE_DIR=str(state))
+
+    assert other.is_fresh()
+    assert 1 == len(api.patches)
