@@ -44,7 +44,7 @@ def test_a_second_restart_waits_for_the_back_off(namespace: Namespace) -> None:
 
     def backs_off() -> bool:
         waiting = pod.containers()["nginx"]["state"].get("waiting", {})
-        return waiting.get("reason") == "CrashLoopBackOff"
+        return bool("CrashLoopBackOff" == waiting.get("reason"))
 
     wait_until(backs_off, "the kubelet makes it wait", PACE)
     pod.wait_until_served("edition three\n")

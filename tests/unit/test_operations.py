@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 
-from sidecar.findings import CODES
 from sidecar.log import EVENTS
 from sidecar.metrics import Metrics
 from tests.unit.test_documentation import README, ROOT, rows
@@ -58,15 +57,6 @@ def test_operations_says_of_every_metric_what_to_do() -> None:
 def test_operations_says_of_every_log_event_what_to_do() -> None:
     """In the order of README, which says what they mean."""
     assert list(EVENTS) == list(rows(OPERATIONS, "## Log events"))
-
-
-def test_operations_says_of_every_finding_what_to_do() -> None:
-    """In the order of the code's table, with its severities and sentences."""
-    listed = rows(OPERATIONS, "## What `check` finds")
-
-    assert list(CODES) == list(listed)
-    for code, (severity, meaning) in CODES.items():
-        assert listed[code].startswith(f"{severity} | {meaning} | "), code
 
 
 def test_operations_says_of_every_alert_what_to_do() -> None:
