@@ -131,7 +131,7 @@ def test_the_sidecar_takes_every_variable_of_the_component(
 def test_every_variable_in_a_fragment_of_readme_exists() -> None:
     """It is what people paste."""
     text = "\n".join(fragments((CHECKOUT / "README.md").read_text()))
-    found = set(re.findall(r"\{name: ([A-Z_]+),", text))
+    found = set(re.findall(r"name: ([A-Z_]+)\b", text))
 
     assert found
     assert set() == found - VARIABLES.keys()
