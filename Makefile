@@ -71,7 +71,7 @@ image: ## build the container image with podman or docker (IMAGE=, BUILD_ARGS=)
 	  -t $(IMAGE) .
 
 # Privileged, because some tests take inotify away from a process or mount something.
-test-image: $(DEV) ## the image itself, and unit and integration tests on its Python
+test-image: $(DEV) image ## the image itself, and unit and integration tests on its Python
 	IMAGE=$(IMAGE) CONTAINERS=$(CONTAINERS) BUILD_ARGS='$(BUILD_ARGS)' $(PY) -m pytest tests/image $(ARGS)
 	$(build) --target test -t $(IMAGE)-test .
 	$(CONTAINERS) run --rm --privileged --network none -v "$(CURDIR)":/checkout:ro \
