@@ -21,6 +21,7 @@ Document = dict[str, Any]
 WORKLOADS = ("deployment.apps/", "statefulset.apps/", "daemonset.apps/")
 # the kubelet's own pace, should it miss that the pod was touched
 PACE = 100.0
+MEBI = 1 << 20
 
 
 class Namespace:
@@ -145,6 +146,13 @@ class Pod:
     def states(self) -> dict[str, str]:
         """Return what the sidecar says of each target, in a word."""
         return {target["name"]: target["state"] for target in self.status()["targets"]}
+
+    def resident(self) -> float:
+        """Return what the sidecar's process occupies, in MiB."""
+        name = "process_resident_memory_bytes "
+        lines = self.get(9533, "/metrics").splitlines()
+        (line,) = (line for line in lines if line.startswith(name))
+        return float(line.removeprefix(name)) / MEBI
 
     def sync(self) -> None:
         """Make the kubelet look at the pod now, instead of within 90 seconds.

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import PACE, Namespace, Pod
+from tests.e2e.cluster import MEBI, PACE, Namespace, Pod
 from tests.waiting import wait_until
 
 READY = 'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status}{"\\n"}{end}'
-MEBI = 1 << 20
 
 
 @contextmanager
@@ -33,13 +32,6 @@ def readiness(pod: Pod) -> Iterator[Path]:
                 yield path
             finally:
                 watch.terminate()
-
-
-def resident(pod: Pod) -> float:
-    """Return what the sidecar's process occupies, in MiB."""
-    lines = pod.get(9533, "/metrics").splitlines()
-    (line,) = (it for it in lines if it.startswith("process_resident_memory_bytes "))
-    return float(line.split()[1]) / MEBI
 
 
 def image_size(namespace: Namespace) -> float:
@@ -60,7 +52,7 @@ def test_a_pod_stays_ready_through_twenty_updates(
 ) -> None:
     """Or the Service would take it out each time; and nothing piles up in memory."""
     pod = namespace.start("restricted.yaml")
-    before = resident(pod)
+    before = pod.resident()
     with readiness(pod) as words:
         wait_until(words.read_text, "the watch has begun")
         for number in range(20):
@@ -70,7 +62,7 @@ def test_a_pod_stays_ready_through_twenty_updates(
 
         assert {"True"} == set(words.read_text().split())
     assert {"nginx": 0, "config-reload": 0} == pod.restarts()
-    after = resident(pod)
+    after = pod.resident()
     with capsys.disabled():
         sys.stdout.write(
             f"\nresident: {before:.1f} MiB at first, {after:.1f} MiB after 20 updates;"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+
+import pytest
 
 from tests.e2e.cluster import PACE, Namespace, Pod
 from tests.waiting import wait_until
@@ -15,7 +18,9 @@ def edition(pod: Pod) -> str:
     return str(line.strip())
 
 
-def test_prometheus_takes_a_configmap_after_an_update(namespace: Namespace) -> None:
+def test_prometheus_takes_a_configmap_after_an_update(
+    namespace: Namespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two containers that share nothing but the network and a volume."""
     pod = namespace.start("prometheus.yaml")
     assert "edition: one" == edition(pod)
@@ -25,6 +30,8 @@ def test_prometheus_takes_a_configmap_after_an_update(namespace: Namespace) -> N
     wait_until(lambda: edition(pod) == "edition: two", "Prometheus uses it", PACE)
     pod.wait_until_fresh()
     assert "succeeded" == pod.target("webhook:1")["last_result"]
+    with capsys.disabled():
+        sys.stdout.write(f"\nresident after a webhook: {pod.resident():.1f} MiB\n")
 
 
 def test_prometheus_goes_on_with_what_it_has_until_the_configuration_is_mended(

@@ -52,7 +52,9 @@ def test_a_program_that_was_away_during_a_change_is_not_told_of_it(
     namespace: Namespace,
 ) -> None:
     """It read the new content when it started, and a reload would be noise."""
-    pod = namespace.start("restricted.yaml")
+    # it is looked for again more often, so that nobody waits here
+    often = {"name": "config-reload", "env": [{"name": "RETRY_MAX", "value": "1s"}]}
+    pod = namespace.start("restricted.yaml", {"containers": [often]})
 
     change_while_away(pod, "nginx")
 

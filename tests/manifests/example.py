@@ -74,14 +74,12 @@ def kustomize(directory: Path) -> list[Document]:
     return documents(result.stdout)
 
 
-def rendered(example: Path) -> list[Document]:
-    """Return what kustomize makes of an example: a file, or a folder of its own."""
-    if example.is_dir():
-        return kustomize(example)
+def rendered(file: Path) -> list[Document]:
+    """Return what kustomize makes of a file."""
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory, example.name).write_text(example.read_text())
+        Path(directory, file.name).write_text(file.read_text())
         kustomization = Path(directory, "kustomization.yaml")
-        kustomization.write_text(json.dumps({"resources": [example.name]}))
+        kustomization.write_text(json.dumps({"resources": [file.name]}))
         return kustomize(Path(directory))
 
 

@@ -10,6 +10,7 @@ import sidecar
 from sidecar.errors import REASONS, StatusError
 from sidecar.log import EVENTS
 from sidecar.metrics import Metrics
+from sidecar.variables import VARIABLES
 
 ROOT = Path(sidecar.__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -55,3 +56,17 @@ def test_every_error_has_a_known_reason() -> None:
     used.add(StatusError(500, "a subclass brings its own").reason)
     # a copy of an error keeps its reason; the courier ends a reload without an error
     assert set(REASONS) - {"shutdown"} == used - {"error.reason"}
+
+
+def test_who_comes_from_another_reloader_is_led_to_variables_that_exist() -> None:
+    """The peers' flags are on the left, ours on the right; a default may follow."""
+    section = README.split("## Coming from another reloader\n", 1)[1]
+    tables = section.split("\n## ", 1)[0]
+    ours = {
+        name
+        for row in re.findall(r"^\| .* \| (.*) \|$", tables, re.MULTILINE)
+        for name in re.findall(r"`([A-Z][A-Z_]+)\b", row)
+    }
+
+    assert {"WATCH_DIRS", "WEBHOOK_URL"} <= ours
+    assert set() == ours - VARIABLES.keys()
