@@ -65,8 +65,8 @@ def test_operations_says_of_every_finding_what_to_do() -> None:
     listed = rows(OPERATIONS, "## What `check` finds")
 
     assert list(CODES) == list(listed)
-    for code, (severity, meaning) in CODES.items():
-        assert listed[code].startswith(f"{severity} | {meaning} | "), code
+    for code, told in CODES.items():
+        assert listed[code].startswith(f"{told.severity} | {told.meaning} | "), code
 
 
 def test_operations_says_of_every_alert_what_to_do() -> None:
