@@ -33,7 +33,7 @@ from .status import Status
 _CONNECTIONS: Final = 32
 _HEAD_BYTES: Final = 16 * 1024
 _ANSWER_SECONDS: Final = 5.0
-_SHED_SECONDS: Final = 1.0
+_SHED_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 256 * 1024
 _TEXT: Final = "text/plain; charset=utf-8"

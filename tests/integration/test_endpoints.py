@@ -19,6 +19,7 @@ from sidecar.endpoints import Endpoints
 from sidecar.errors import SettingsError
 from sidecar.heart import Heart
 from sidecar.status import Status
+from tests.waiting import wait_until
 
 STATUS = Status(version="0.1.0", watch_mode="inotify", started=0)
 HEAD_TIMEOUT = 0.3
@@ -111,6 +112,11 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def exchanges() -> int:
+    """Return how many connections have a thread."""
+    return [thread.name for thread in threading.enumerate()].count("exchange")
 
 
 def exchanges_ended() -> None:
@@ -289,8 +295,7 @@ def test_of_two_hundred_connections_at_once_the_slowest_are_turned_away() -> Non
             stack.enter_context(closing(connect(endpoints.port))) for _ in range(200)
         ]
         assert [503] * 168 == [read(connection).code for connection in crowd[:168]]
-        threads = [thread.name for thread in threading.enumerate()]
-        assert 32 == threads.count("exchange")
+        wait_until(lambda: exchanges() == 32, "the last 32 are listened to")
 
         for connection in crowd[168:]:
             connection.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
