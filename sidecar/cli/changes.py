@@ -1,77 +1,67 @@
-"""What to change in a manifest so that its pod has the sidecar, or has it no more."""
+"""A pod spec with the sidecar, or without it: from what a manifest says, and pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from . import edits, injection, pod
+from . import injection, pod
 from .documents import Plain
-from .edits import Edit, ShapeError, SharedError
 from .injection import STATE_VOLUME, RefusedError, Wish
 from .intent import intent
 from .pod import Container, Pod
 from .rules import Flaw
-from .workloads import Thing
 
-Change = Callable[[Thing], tuple[list[Edit], list[Flaw]]]
-"""What to change about a workload, and what is to be said of it."""
+Spec = dict[str, Plain]
 
 
-def adding(wish: Wish) -> Change:
-    """Return a change that puts the sidecar in."""
-    return lambda thing: _explained(thing, lambda spec: _added(thing, spec, wish))
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a pod spec becomes, and what is to be said of it."""
+
+    spec: Spec
+    flaws: list[Flaw] = field(default_factory=list)
 
 
-def removing(thing: Thing) -> tuple[list[Edit], list[Flaw]]:
-    """Take the sidecar out, with the volume that only it uses."""
-    return _explained(thing, lambda spec: _removed(thing, spec))
+Changing = Callable[[Spec], Change]
+"""Raises RefusedError, with what to change."""
 
 
-def _explained(
-    thing: Thing, change: Callable[[Pod], tuple[list[Edit], list[Flaw]]]
-) -> tuple[list[Edit], list[Flaw]]:
-    path = thing.spec_path or ()
-    try:
-        return change(pod.parse(thing.document.plain(path)))
-    except SharedError as error:
-        text = "other places use this through an alias, and would change with it"
-        flaw = Flaw("manifest-shared", error.path[len(path) :], text)
-    except ShapeError as error:
-        text = "has neither the shape of a list nor of a mapping, as it should"
-        flaw = Flaw("manifest-broken", error.path[len(path) :], text)
-    raise RefusedError(flaw)
+def adding(wish: Wish) -> Changing:
+    """Return what puts the sidecar in."""
+    return lambda spec: _added(spec, wish)
 
 
-def _added(thing: Thing, spec: Pod, wish: Wish) -> tuple[list[Edit], list[Flaw]]:
-    if spec.sidecars:
-        return [], _differences(thing, spec, wish)
-    plan = injection.plan(spec, wish)
-    document, path = thing.document, thing.spec_path or ()
-    done: list[Edit | None] = []
-    new: dict[str, Plain] = {}
-    if plan.shares_processes and not spec.shares_processes:
-        share = edits.set_scalar(document, (*path, "shareProcessNamespace"), True)
-        done.append(share)
-        if share is None:
-            new["shareProcessNamespace"] = True
-    lists: dict[str, Plain] = {plan.section: plan.container}
-    if spec.volume(STATE_VOLUME) is None:
-        lists["volumes"] = plan.state_volume
-    for key, item in lists.items():
-        done.append(edits.add(document, (*path, key), [item]))
-        if done[-1] is None:
-            new[key] = [item]
-    if new:
-        done.append(edits.put_first(document, path, "containers", new))
-    return [edit for edit in done if edit], []
+def _added(spec: Spec, wish: Wish) -> Change:
+    known = pod.parse(spec)
+    if known.sidecars:
+        return Change(spec, _differences(spec, known, wish))
+    plan = injection.plan(known, wish)
+    new = {**spec}
+    if plan.shares_processes:
+        new["shareProcessNamespace"] = True
+    new[plan.section] = [*_items(spec, plan.section), plan.container]
+    if known.volume(STATE_VOLUME) is None:
+        new["volumes"] = [*_items(spec, "volumes"), plan.state_volume]
+    return Change(new)
 
 
-def _differences(thing: Thing, spec: Pod, wish: Wish) -> list[Flaw]:
+def _items(spec: Spec, key: str) -> list[Plain]:
+    items = spec.get(key)
+    if isinstance(items, list):
+        return items
+    if items is None:
+        return []
+    raise RefusedError(Flaw("manifest-broken", (key,), f"{key} is no list"))
+
+
+def _differences(spec: Spec, known: Pod, wish: Wish) -> list[Flaw]:
     """Say so if the sidecar that is there is not the one that is asked for."""
-    present = spec.sidecars[0]
-    said = thing.document.plain((*(thing.spec_path or ()), *present.path))
+    present = known.sidecars[0]
+    section, index = present.path
     try:
-        if injection.covers(said, injection.plan(spec, wish).container):
+        wanted = injection.plan(known, wish).container
+        if injection.covers(_items(spec, str(section))[int(index)], wanted):
             return []
     except RefusedError:
         pass  # whoever wrote it by hand may have known better
@@ -79,41 +69,40 @@ def _differences(thing: Thing, spec: Pod, wish: Wish) -> list[Flaw]:
     return [Flaw("injected-otherwise", present.path, text)]
 
 
-def _removed(thing: Thing, spec: Pod) -> tuple[list[Edit], list[Flaw]]:
-    document, path = thing.document, thing.spec_path or ()
-    ours = spec.sidecars
+def removing(spec: Spec) -> Change:
+    """Take the sidecar out, with the volume that only it uses."""
+    known = pod.parse(spec)
+    ours = known.sidecars
     if not ours:
-        return [], []
-    rest = [container for container in spec.containers if container not in ours]
-    gone = {
-        "initContainers": {c.path[-1] for c in ours if c.is_init},
-        "containers": {c.path[-1] for c in ours if not c.is_init},
-        "volumes": _unused(spec, ours, rest),
-    }
-    done: list[Edit] = []
-    keys: set[str | int] = set()
-    for key, indexes in gone.items():
-        items = document.plain((*path, key))
-        if indexes and isinstance(items, list) and len(indexes) == len(items):
-            keys.add(key)
-        elif indexes:
-            done += edits.take_out(document, (*path, key), indexes)
+        return Change(spec)
+    rest = [container for container in known.containers if container not in ours]
+    gone = {container.path for container in ours} | _unused(known, ours, rest)
+    new = {**spec}
+    for key in ("initContainers", "containers", "volumes"):
+        items = _items(spec, key)
+        kept = [item for n, item in enumerate(items) if (key, n) not in gone]
+        if kept:
+            new[key] = kept
+        elif items:  # all that was there was ours
+            del new[key]
     flaws = []
-    if spec.shares_processes and any(intent(container).signals for container in ours):
+    if known.shares_processes and any(intent(container).signals for container in ours):
         if len(rest) == 1:
-            keys.add("shareProcessNamespace")
+            del new["shareProcessNamespace"]
         else:
             text = "it stays, since the other containers may need it"
             flaws = [Flaw("namespace-needless", ("shareProcessNamespace",), text)]
-    return done + edits.take_out(document, path, keys), flaws
+    return Change(new, flaws)
 
 
-def _unused(spec: Pod, ours: list[Container], rest: list[Container]) -> set[str | int]:
-    """Return the indexes of the emptyDirs that only our containers mount."""
+def _unused(
+    known: Pod, ours: list[Container], rest: list[Container]
+) -> set[tuple[str | int, ...]]:
+    """Return where the emptyDirs are that only our containers mount."""
     mounted = {mount.volume for container in ours for mount in container.mounts}
     needed = {mount.volume for container in rest for mount in container.mounts}
     return {
-        volume.index
-        for volume in spec.volumes
+        ("volumes", volume.index)
+        for volume in known.volumes
         if volume.kind == "emptyDir" and volume.name in mounted - needed
     }

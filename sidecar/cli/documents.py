@@ -36,7 +36,8 @@ DEEPEST = 100
 
 # YAML keeps both marks to the beginning of a line: no scalar can hold them there
 _START = re.compile(r"^(?=---(?:\s|$))|(?<=^\.\.\.\n)", re.MULTILINE)
-_NOTHING = re.compile(r"(?:[ \t\r\ufeff]*(?:#.*)?\n?|%.*\n?|\.\.\.\s*)*")
+# no two ways to match one text, or a line of `#` would take for ever
+_NOTHING = re.compile(r"(?:(?:\s|\ufeff|\.\.\.)++|(?:#|%)[^\n]*+)*+")
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _OCTAL = re.compile(r"0o?([0-7]{1,6})")
 _WORDS = MappingProxyType(
@@ -204,6 +205,33 @@ def only(file: str, text: str) -> Document:
     if isinstance(document, BrokenError):
         raise document
     return document
+
+
+def same(one: Plain, other: Plain) -> bool:
+    """Say whether two manifests say the same; each pair of parts is compared once.
+
+    `==` would follow every alias of every alias.
+    """
+    return _same(one, other, set())
+
+
+def _same(one: Plain, other: Plain, known: set[tuple[int, int]]) -> bool:
+    pair = (id(one), id(other))
+    if pair in known:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        alike = one.keys() == other.keys() and all(
+            _same(value, other[key], known) for key, value in one.items()
+        )
+    elif isinstance(one, list) and isinstance(other, list):
+        alike = len(one) == len(other) and all(
+            _same(*values, known) for values in zip(one, other, strict=True)
+        )
+    else:
+        alike = one == other
+    if alike:
+        known.add(pair)
+    return alike
 
 
 def plain(node: Node) -> Plain:

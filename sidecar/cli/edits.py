@@ -1,8 +1,8 @@
 """Changes to a document's text: something goes in or out, all else stays.
 
-Each function takes a document and returns what to change; nothing is changed before
-`applied`. What goes in is written as its surroundings are: with their indentation, and
-with braces where they have braces.
+`between` compares what a mapping says with what it should say, and returns what to
+change; `applied` changes it. What goes in is written as its surroundings are: with
+their indentation, and with braces where they have braces.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from .documents import (
     Scalar,
     Sequence,
     child,
-    plain,
 )
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)*")
 _COMMENT = re.compile(r"( *)#[^\n]*(?:\n|$)")
-_BEFORE_ITEMS = re.compile(r"(?:[&!]\S*|\s|#[^\n]*)*")
+_PROPERTIES = re.compile(r"(?:[&!]\S*|\s|#[^\n]*)*")
 # no word that YAML 1.1 would take for more than text is among these
 _PLAIN = re.compile(r"(?!(?i:y|n|yes|no|on|off|true|false|null)$)[A-Za-z/][\w/.-]*")
 _QUANTITY = re.compile(r"[0-9]{1,6}(?:m|Mi)")
@@ -60,10 +59,16 @@ class Edit:
 
 
 def applied(text: str, edits: Iterable[Edit]) -> str:
-    """Return the text with the edits, which must not overlap."""
-    for edit in sorted(set(edits), reverse=True):
-        text = text[: edit.start] + edit.text + text[edit.end :]
-    return text
+    """Return the text with the edits, which must not overlap.
+
+    Of two that insert at one place, the items of a list come before the key that
+    follows it: a dash or a blank sorts before a letter.
+    """
+    pieces, done = [], 0
+    for edit in sorted(set(edits)):
+        pieces += [text[done : edit.start], edit.text]
+        done = edit.end
+    return "".join([*pieces, text[done:]])
 
 
 def own(document: Document, path: Path) -> Node | None:
@@ -85,13 +90,48 @@ def own(document: Document, path: Path) -> Node | None:
     return node
 
 
-def add(document: Document, path: Path, items: list[Plain]) -> Edit | None:
-    """Put items behind the last one of a list; None if there is no such list."""
+def between(
+    document: Document, path: Path, old: dict[str, Plain], new: dict[str, Plain]
+) -> list[Edit]:
+    """Return what makes a mapping say `new`, where it says `old`.
+
+    Of its keys some may be new, some gone, and some have other values: another scalar,
+    or a list with items gone from it and items behind it.
+
+    Raises:
+        SharedError: what would be changed is used in another place as well.
+        ShapeError: it is neither a list nor a scalar.
+    """
+    done: list[Edit] = []
+    for key in old.keys() & new.keys():
+        if old[key] != new[key]:
+            done += _replaced(document, (*path, key), old[key], new[key])
+    if fresh := {key: value for key, value in new.items() if key not in old}:
+        done.append(_put_before(document, path, "containers", fresh))
+    if gone := old.keys() - new.keys():
+        done += _take_out(document, path, {*gone})
+    return done
+
+
+def _replaced(document: Document, path: Path, old: Plain, new: Plain) -> list[Edit]:
+    if not isinstance(old, list) or not isinstance(new, list):
+        return [_set(document, path, new)]
+    gone: set[str | int] = {n for n, item in enumerate(old) if item not in new}
+    done = _take_out(document, path, gone) if gone else []
+    more = new[len(old) - len(gone) :]
+    return [*done, _append(document, path, more)] if more else done
+
+
+def _set(document: Document, path: Path, value: Plain) -> Edit:
     node = own(document, path)
-    if node is None:
-        return None
-    if isinstance(node, Scalar) and plain(node) is None:  # `volumes:` and no more
-        return Edit(node.start, node.end, f" {_json(items)}")
+    if not isinstance(node, Scalar):
+        raise ShapeError(path)
+    gap = " " if node.start == node.end else ""  # `volumes:` and no more
+    return Edit(node.start, node.end, gap + _json(value))
+
+
+def _append(document: Document, path: Path, items: list[Plain]) -> Edit:
+    node = own(document, path)
     if not isinstance(node, Sequence):
         raise ShapeError(path)
     if node.in_flow:
@@ -101,21 +141,9 @@ def add(document: Document, path: Path, items: list[Plain]) -> Edit | None:
     return _below(document, node.end, lines, _column(document, dash))
 
 
-def set_scalar(document: Document, path: Path, value: Plain) -> Edit | None:
-    """Write another value for a key; None if there is no such key."""
-    node = own(document, path)
-    if node is None:
-        return None
-    if not isinstance(node, Scalar):
-        raise ShapeError(path)
-    gap = " " if node.start == node.end else ""
-    return Edit(node.start, node.end, gap + _scalar(value))
-
-
-def put_first(
+def _put_before(
     document: Document, path: Path, before: str, new: dict[str, Plain]
 ) -> Edit:
-    """Put pairs into a mapping, before one of its keys."""
     node = own(document, path)
     pair = node.find(before) if isinstance(node, Mapping) else None
     if not isinstance(node, Mapping) or pair is None:
@@ -131,29 +159,26 @@ def put_first(
     return Edit(start, start, _block(document, lines, key.column))
 
 
-def take_out(document: Document, path: Path, gone: set[str | int]) -> list[Edit]:
+def _take_out(document: Document, path: Path, gone: set[str | int]) -> list[Edit]:
     """Take items out of a list, by their indexes, or pairs out of a mapping."""
     node = own(document, path)
     match node:
         case Sequence():
-            items = node.items
-            starts = [_dash(document, node, i) for i in range(len(items))]
-            spans = [(item.start, item.end) for item in items]
-            chosen = {i for i in range(len(items)) if i in gone}
+            spans = [(item.start, item.end) for item in node.items]
+            chosen = {i for i in range(len(spans)) if i in gone}
         case Mapping():
-            pairs = node.pairs
-            starts = [key.start for key, _ in pairs]
-            spans = [(key.start, value.end) for key, value in pairs]
-            chosen = {i for i, (k, _) in enumerate(pairs) if _text_of(k) in gone}
+            spans = [(key.start, value.end) for key, value in node.pairs]
+            names = [k.text if isinstance(k, Scalar) else "" for k, _ in node.pairs]
+            chosen = {i for i, name in enumerate(names) if name in gone}
         case _:
             raise ShapeError(path)
     if node.in_flow:
         return _without(spans, chosen, node)
-    return [_without_lines(document, starts[i], spans[i][1]) for i in sorted(chosen)]
-
-
-def _text_of(key: Node) -> str | None:
-    return key.text if isinstance(key, Scalar) else None
+    edits = []
+    for i in sorted(chosen):
+        start = _dash(document, node, i) if isinstance(node, Sequence) else spans[i][0]
+        edits.append(_without_lines(document, start, spans[i][1]))
+    return edits
 
 
 def _append_in_flow(document: Document, node: Sequence, items: list[Plain]) -> Edit:
@@ -250,13 +275,11 @@ def _column(document: Document, index: int) -> int:
 
 
 def _dash(document: Document, node: Sequence, index: int) -> int:
-    """Return where the dash of an item stands; in flow, where nothing of use does."""
-    match = (
-        _GAP.match(document.text, node.items[index - 1].end)
-        if index
-        else _BEFORE_ITEMS.match(document.text, node.start)
-    )
-    return match.end() if match else node.start
+    """Return where the dash of an item of a block stands."""
+    after = node.items[index - 1].end if index else node.start
+    # an anchor and a tag of the whole list stand before its first dash
+    match = (_GAP if index else _PROPERTIES).match(document.text, after)
+    return match.end() if match else after
 
 
 @dataclass(frozen=True, slots=True)

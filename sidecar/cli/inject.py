@@ -6,20 +6,20 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from sidecar import presets
 from sidecar.findings import Finding
 
-from . import edits, lint, pod, remarks, rules, sources
-from .changes import Change, adding, removing
-from .documents import Document, only
-from .injection import IMAGE, RefusedError, Wish
+from . import lint, pod, remarks, rules, sources
+from .changes import Changing, adding, removing
+from .documents import Document
+from .injection import IMAGE, Wish
 from .remarks import Remark
+from .rewriting import Rewritten, rewritten
 from .workloads import Thing, things
 
-_BEGINS = re.compile(r"(?:[ \t]*(?:#.*)?\r?\n)*---\s")
+_BEGINS = re.compile(r"(?:\s++|#[^\n]*+)*+---\s")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -70,17 +70,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=run, refuse=parser.error)
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A document's new text, and what is to be said of it."""
-
-    document: Document
-    text: str
-    refused: list[Remark]
-    noted: list[Remark]
-    edited: list[Thing]
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Write the manifests to stdout; nothing, and 1, if any of them can't be done."""
     change = _change(arguments)
@@ -93,7 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
             documents.append(document)
     known = [thing for document in documents for thing in things(document)]
     refused += _missing(known, arguments.only)
-    results = [_changed(document, change, arguments.only) for document in documents]
+    results = [
+        rewritten(document, _chosen(document, arguments.only), change)
+        for document in documents
+    ]
     refused += [remark for result in results for remark in result.refused]
     if refused:
         sys.stderr.write(remarks.rendered(refused, "text"))
@@ -107,22 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _changed(document: Document, change: Change, names: list[str]) -> Changed:
-    result = Changed(document, document.text, [], [], [])
-    done: list[edits.Edit] = []
-    for thing in things(document):
-        if not _is_chosen(thing, names):
-            continue
-        try:
-            wanted, flaws = change(thing)
-        except RefusedError as error:
-            result.refused.extend(remarks.of_flaw(thing, flaw) for flaw in error.flaws)
-            continue
-        result.noted.extend(remarks.of_flaw(thing, flaw) for flaw in flaws)
-        if wanted:
-            result.edited.append(thing)
-            done += wanted
-    return replace(result, text=edits.applied(document.text, done))
+def _chosen(document: Document, names: list[str]) -> list[Thing]:
+    return [thing for thing in things(document) if _is_chosen(thing, names)]
 
 
 def _is_chosen(thing: Thing, names: list[str]) -> bool:
@@ -146,18 +124,14 @@ def _nothing(text: str) -> Remark:
     return Remark("input", 1, "", Finding("manifest-none", "", text))
 
 
-def _judged(result: Changed, immutable: frozenset[pod.Object]) -> Iterator[Remark]:
+def _judged(result: Rewritten, immutable: frozenset[pod.Object]) -> Iterator[Remark]:
     """Say what is wrong with what was written."""
-    if not result.edited:
-        return
-    written = only(result.document.file, result.text)
-    for thing in result.edited:
-        spec = pod.parse(written.plain(thing.spec_path or ()))
-        for flaw in rules.judged(spec, immutable):
+    for thing, spec in result.specs:
+        for flaw in rules.judged(pod.parse(spec), immutable):
             yield remarks.of_flaw(thing, flaw)
 
 
-def _joined(results: list[Changed]) -> Iterator[str]:
+def _joined(results: list[Rewritten]) -> Iterator[str]:
     """Make one stream of several files' documents."""
     before = ""
     for result in results:
@@ -170,7 +144,7 @@ def _joined(results: list[Changed]) -> Iterator[str]:
         before = text
 
 
-def _change(arguments: argparse.Namespace) -> Change:
+def _change(arguments: argparse.Namespace) -> Changing:
     env = MappingProxyType(dict(arguments.env))
     told = [arguments.preset, arguments.signal, arguments.webhook]
     if arguments.remove:
