@@ -233,7 +233,7 @@ def find(
         for pid in matching
         if not any(above in matching for above in _ancestors(pid, table))
     }
-    selected = matching if settings.select == "all" else sorted(roots)
+    selected = sorted(matching if settings.select == "all" else roots)
     if pid_file and (problem := _not_named(settings, pid_file, table, matching, me)):
         return Found((), problem)
     found = []

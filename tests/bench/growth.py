@@ -15,6 +15,9 @@ from .table import Table, number, times
 
 Cells = dict[str, dict[int, str]]
 
+_PAUSE_AFTER_LOOKING = 0.1
+"""Thousands of processes take some time to look at, in seconds."""
+
 
 def with_keys(ground: Ground) -> Iterator[Table]:
     """Cost against the number of keys."""
@@ -46,7 +49,8 @@ def with_processes(ground: Ground) -> Iterator[Table]:
         for size in sizes:
             crowd.grow(size)
             ground.say(f"{size} more processes")
-            for result in race.run(ground, lanes, ground.scale.growing_updates):
+            updates = ground.scale.growing_updates // 2
+            for result in race.run(ground, lanes, updates, _PAUSE_AFTER_LOOKING):
                 if result.series and not result.problem:
                     row = medians.setdefault(result.lane.name, {})
                     row[size] = result.series.median

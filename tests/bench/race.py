@@ -29,8 +29,13 @@ class Times:
         return Series.of(self.seconds) if self.seconds else None
 
 
-def run(ground: Ground, lanes: Sequence[Lane], updates: int) -> list[Times]:
-    """Let every lane bring so many updates, in turn and in a rotating order."""
+def run(
+    ground: Ground, lanes: Sequence[Lane], updates: int, pause: float = _PAUSE
+) -> list[Times]:
+    """Let every lane bring so many updates, in turn and in a rotating order.
+
+    `pause` is for what a contender does after the word, in seconds.
+    """
     results = [Times(lane) for lane in lanes]
     for turn in range(updates):
         at = turn % max(1, len(results))
@@ -41,7 +46,7 @@ def run(ground: Ground, lanes: Sequence[Lane], updates: int) -> list[Times]:
                 result.seconds.append(result.lane.update())
             except BenchError as error:
                 result.problem = ground.failed(error)
-            time.sleep(_PAUSE)
+            time.sleep(pause)
         if lanes and lanes[0].load.waits:
             time.sleep(_PAUSE_AFTER_WAITING)
     return results
@@ -97,7 +102,7 @@ def _race(ground: Ground, load: Load, updates: int, title: str, text: str) -> Ta
         if result.problem or mine is None:
             missing[name] = result.problem or "nothing measured"
             continue
-        floors = (mine.over(series.get(floor)) for floor in _floors(load.job))
+        floors = (mine.over(series.get(floor)) for floor in _floors(load))
         rows.append(
             (
                 name,
@@ -108,10 +113,13 @@ def _race(ground: Ground, load: Load, updates: int, title: str, text: str) -> Ta
             )
         )
     rows += [(name, f"missing: {reason}") for name, reason in missing.items()]
-    ratios = (f"x {floor.partition(':')[0]}" for floor in _floors(load.job))
+    ratios = (f"x {floor.partition(':')[0]}" for floor in _floors(load))
     head = ("", "median", "maximum", *ratios, "reloads an update")
     return Table(title, f"{text} {updates} updates each.", head, tuple(rows))
 
 
-def _floors(job: Job) -> tuple[str, ...]:
-    return (C_FLOOR, PYTHON_FLOOR) if job == "signal" else (PYTHON_FLOOR,)
+def _floors(load: Load) -> tuple[str, ...]:
+    """Return what to compare with: nothing, where a chosen delay is most of it."""
+    if load.waits:
+        return ()
+    return (C_FLOOR, PYTHON_FLOOR) if load.job == "signal" else (PYTHON_FLOOR,)

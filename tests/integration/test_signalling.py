@@ -256,7 +256,8 @@ def test_those_above_a_process_are_enough_to_say_all_of_it() -> None:
 
     assert {pid, shell.pid} <= lines.keys()
     assert lines == {pid: table[pid] for pid in lines}
-    assert set(by_lines.matches) <= set(by_table.matches)
+    among_all = [match for match in by_table.matches if match.id.pid in lines]
+    assert among_all == list(by_lines.matches)
     assert {pid, shell.pid} <= {match.id.pid for match in by_lines.matches}
 
 
