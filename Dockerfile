@@ -37,9 +37,8 @@ RUN PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$PACKAGES" python3.13 -OO -c \
  && (cd /base && xargs cp --parents -t /out/usr/lib </src/used) \
  && python3.13 -OO -m compileall -q -s /out --invalidation-mode unchecked-hash /out \
  && find /out/usr/lib -name '*.py' -delete
-# the same files make the same image, whenever it is built
-ARG SOURCE_DATE_EPOCH=0
-RUN find /out -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+# the same files make the same layer, whenever it is built
+RUN find /out -exec touch --no-dereference --date @0 {} +
 
 # The tests on this Python, for `make test-image`; nothing of it enters the image.
 FROM build AS test
@@ -53,12 +52,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 ENTRYPOINT ["python3.13", "-m", "pytest", "-p", "no:cacheprovider"]
 
 FROM gcr.io/distroless/python3-debian13:nonroot
-ARG VERSION=0.0.0
-ARG REVISION=unknown
+# `make image` adds version and revision
 LABEL org.opencontainers.image.title="config-reload-sidecar" \
       org.opencontainers.image.description="Tells the program in your pod that its mounted ConfigMap or Secret changed" \
-      org.opencontainers.image.version="$VERSION" \
-      org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="gcr.io/distroless/python3-debian13:nonroot"
 COPY --from=build /out/ /

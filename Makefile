@@ -20,10 +20,10 @@ CONTAINERS = $(firstword $(foreach tool,podman docker,$(if $(shell command -v $(
 
 version = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/__init__.py)
 
-# One commit makes one image: docker takes the time from the environment, podman is told.
-epoch = $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
-build = SOURCE_DATE_EPOCH=$(epoch) $(CONTAINERS) build $(BUILD_ARGS) \
-  --build-arg SOURCE_DATE_EPOCH=$(epoch) $(if $(filter podman,$(CONTAINERS)),--timestamp $(epoch))
+# The same sources make the same layers: every time in the image is 0, as in its base.
+# docker takes it from the environment, podman is told.
+build = SOURCE_DATE_EPOCH=0 $(CONTAINERS) build $(BUILD_ARGS) \
+  $(if $(filter podman,$(CONTAINERS)),--timestamp 0)
 
 .DEFAULT_GOAL := help
 .PHONY: help bench demo test check lint types layers format model chaos image test-image e2e \
@@ -66,8 +66,8 @@ bench: $(DEV) ## measure it beside its peers, for docs/BENCHMARKS.md (ARGS=--qui
 image: ## build the container image with podman or docker (IMAGE=, BUILD_ARGS=)
 	@test -n "$(CONTAINERS)" || { echo 'make image needs podman or docker: install one of them' >&2; exit 1; }
 	$(build) \
-	  --build-arg VERSION=$(version) \
-	  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+	  --label org.opencontainers.image.version=$(version) \
+	  --label org.opencontainers.image.revision=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
 	  -t $(IMAGE) .
 
 # Privileged, because some tests take inotify away from a process or mount something.
