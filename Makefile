@@ -41,7 +41,7 @@ test: $(DEV) ## unit tests, and integration tests on the real programs that are 
 model: $(DEV) ## random histories against a model (HYPOTHESIS_PROFILE=nightly: ten times as many)
 	$(PY) -m pytest tests/model --timeout 3600 $(ARGS)
 
-check: lint types layers test ## everything that must hold before a change goes in
+check: lint types layers test model ## everything that must hold before a change goes in
 
 lint: $(DEV) ## style
 	$(PY) -m ruff check sidecar tests
