@@ -231,7 +231,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "manifest-broken": Code(
             Severity.PROBLEM,
             "A manifest can't be read.",
-            "correct it; kubectl would refuse it, too",
+            "correct it, or leave it out",
         ),
         "manifest-shared": Code(
             Severity.PROBLEM,

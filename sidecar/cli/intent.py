@@ -28,6 +28,8 @@ _STAND_INS = MappingProxyType(
         "PID_FILE": "/unknown",
         "WEBHOOK_URL": "http://unknown",
         "VERIFY_URL": "http://unknown",
+        "POD_NAME": "unknown",
+        "POD_NAMESPACE": "unknown",
     }
 )
 """For what only the cluster knows; the other variables are left out."""
@@ -57,6 +59,11 @@ class Intent:
     def calls(self) -> bool:
         """Whether webhooks are called."""
         return "WEBHOOK_URL" in self.effective or "WEBHOOK_URL" in self.said
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the program gets what changed by being started again."""
+        return self.ends_the_program or "ROLLOUT" in self.said
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -138,10 +145,10 @@ def misspelt_variables(container: Container) -> Iterator[tuple[Variable, str]]:
 def problems(container: Container) -> list[str]:
     """Say what the sidecar will find wrong with its settings when it starts."""
     said = intent(container).said
-    env: dict[str, str] = {}
+    env = {"KUBERNETES_SERVICE_HOST": "unknown"}  # the kubelet sets it everywhere
     wrong: list[str] = []
-    for name in (*VARIABLES, *ALIASES):
-        value = said.get(name, "")
+    for name in [name for name in (*VARIABLES, *ALIASES) if name in said]:
+        value = said[name]
         if value is None:
             env[name] = _STAND_INS.get(name, "")
         elif name in ("WATCH_DIRS", "CONFIG_DIR") and value.strip():
@@ -162,7 +169,7 @@ def problems(container: Container) -> list[str]:
     return wrong
 
 
-_TARGETS = (*presets.SELECTORS, "WEBHOOK_URL", "PRESET")
+_TARGETS = (*presets.SELECTORS, "WEBHOOK_URL", "PRESET", "ROLLOUT")
 
 
 def _wrong_directories(name: str, text: str) -> Iterator[str]:

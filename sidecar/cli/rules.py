@@ -155,6 +155,8 @@ def _sockets(case: Case) -> Iterator[Flaw]:
 
 
 def _application(case: Case) -> Iterator[Flaw]:
+    if case.intent.restarts:  # then these change, too
+        return
     watched = {volume.name for _, volume in case.watched}
     objects = frozenset[Object]().union(*(v.objects for _, v in case.watched))
     for container in case.pod.applications:
@@ -302,7 +304,8 @@ def _port(case: Case) -> Iterator[Flaw]:
 
 def _state(case: Case) -> Iterator[Flaw]:
     directory = case.intent.effective.get("STATE_DIR")
-    if "STATE_DIR" in case.intent.said and directory is None:
+    is_hidden = "STATE_DIR" in case.intent.said and directory is None
+    if is_hidden or not (case.intent.signals or case.intent.calls):
         return
     mount = case.mount_of(directory) if directory else None
     if directory is None:

@@ -161,6 +161,20 @@ def test_what_is_named_and_not_there_is_said(arguments: list[str], reason: str) 
     assert reason in result.stderr
 
 
+def test_what_can_not_be_changed_alone_is_refused() -> None:
+    """Keys may be written with `?`; then what is read again says something else."""
+    keys = (
+        "  ? containers\n  :\n  - ? name\n    : app\n    image: registry.example/a:1\n"
+    )
+    mounts = "    volumeMounts: [{name: c, mountPath: /c}]\n"
+    volumes = "  volumes: [{name: c, configMap: {name: c}}]\n"
+    text = f"apiVersion: v1\nkind: Pod\nspec:\n{keys}{mounts}{volumes}"
+    result = run("inject", "--webhook", "http://127.0.0.1", "--native", stdin=text)
+
+    assert (1, "") == (result.status, result.stdout)
+    assert "can't be changed without changing more" in result.stderr
+
+
 @pytest.mark.parametrize(
     "spec",
     ["", "spec: text", "spec: {containers: text}", "spec: {containers: [a, 1, null]}"],

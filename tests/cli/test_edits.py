@@ -28,8 +28,8 @@ BELOW = [
         'containers:\n  -  a # c\n  - name: b\n    value: "yes"',
     ),
     (
-        "containers:\n- a\n  # in it\n# - old\n# next\nz: 1\n",
-        'containers:\n- a\n  # in it\n- name: b\n  value: "yes"\n# - old\n# next\nz: 1\n',
+        "containers:\n- a\n  # in it\n# - old\n# next\n",
+        'containers:\n- a\n  # in it\n- name: b\n  value: "yes"\n# - old\n# next\n',
     ),
     (
         "containers:\n- |+\n  a\n\nz: 1\n",
@@ -108,7 +108,9 @@ def test_lines_of_signs_take_no_time(line: str) -> None:
 
 def test_a_manifest_says_what_kubectl_reads_in_it() -> None:
     """YAML 1.1, and of two values of a key the last."""
-    text = "a: yes\nb: 0440\nc: '0440'\nd: ~\na: on\ne: 1_0\nf: !!str 1\n<<: {a: 1, g: 2}\n"
+    text = (
+        "a: no\nb: 0440\nc: '0440'\nd: ~\na: on\ne: 1_0\nf: !!str 1\n<<: {a: 1, g: 2}"
+    )
     expected = {"a": True, "b": 288, "c": "0440", "d": None, "e": "1_0", "f": "1"}
 
     assert expected | {"g": 2} == only("x.yaml", text).plain()

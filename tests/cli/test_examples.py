@@ -13,9 +13,10 @@ from sidecar.cli.pod import NAME
 from tests.cli.command import call
 from tests.cli.test_charts import documents, pod_specs
 
-EXAMPLES = sorted(
-    Path(__file__).parent.parent.parent.joinpath("manifests/examples").glob("*.yaml")
-)
+FOLDER = Path(__file__).parent.parent.parent / "manifests" / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+# kustomize's own files and patches are no manifests before it has put them together
+EVERY = sorted(set(FOLDER.rglob("*.yaml")) - set(FOLDER.glob("component/[ck]*.yaml")))
 
 # what differs, and why
 READING = {
@@ -68,6 +69,12 @@ def test_inject_makes_the_example_of_its_plain_application(
     (injected,) = (s for d in documents(made) for s in pod_specs(d))
     assert example.get("shareProcessNamespace") == injected.get("shareProcessNamespace")
     assert set(explained) == differences(facts(example), facts(injected))
+
+
+@pytest.mark.parametrize("file", EVERY, ids=lambda f: str(f.relative_to(FOLDER)))
+def test_lint_finds_nothing_wrong_with_the_examples(file: Path) -> None:
+    """They are copied, faults and all."""
+    assert "" == call("lint", file).stdout
 
 
 def facts(spec: Any) -> dict[str, object]:  # a pod spec
