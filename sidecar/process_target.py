@@ -79,6 +79,9 @@ class ProcessTarget:
         self._restarts_from = inf
         """CLOCK_BOOTTIME of the signal that somebody ended of, in seconds."""
 
+        self._present: frozenset[ProcessId] = frozenset()
+        """Who was there right after it."""
+
         self._limit = 1 if settings.signal in TERMINATING else REJECTIONS
 
     def settled(self, fresh_from: float) -> None:
@@ -178,7 +181,8 @@ class ProcessTarget:
         the content by itself, although its chain of parents is old. Were it told, it
         would end again, for ever.
         """
-        if match.reads_itself and match.own_start >= self._restarts_from:
+        restarted = match.own_start >= self._restarts_from
+        if restarted and match.reads_itself and match.id not in self._present:
             return match.own_start + GRACE
         return self._ledger.since(match.id, match.started)
 
@@ -256,6 +260,7 @@ class ProcessTarget:
             problem = self._found.problem
             told, failures = self._signal_all(todo, stack)
             late, unseen = self._late(todo, signalled)
+            present = frozenset(match.id for match in self._found.matches)
             told_late, failures_late = self._signal_all(late, stack)
             told += told_late
             failure = next(iter([*failures, *failures_late]), problem or unseen)
@@ -264,6 +269,7 @@ class ProcessTarget:
             rejected = yield from self._survived(told, stack)
             if not all(handle.alive() for handle in told):
                 self._restarts_from = min(self._restarts_from, signalled)
+                self._present = present
             agreed = [handle for handle in told if handle not in rejected]
             if agreed and self._verification:
                 doubt = yield from self._verification.agreed(before)

@@ -155,3 +155,18 @@ def test_a_change_that_comes_while_another_volume_settles_first_is_one() -> None
     with pod(Choices(catch_up="never"), volumes=2) as state:
         state.miss_an_update(which=1, content={"a": "1"}, step=0.0, after=0.0)
         state.delete_the_object(which=0, after=0.0)
+
+
+def test_who_started_just_before_the_signal_did_not_start_because_of_it() -> None:
+    """Start times are rounded down to a tick, and another process ends meanwhile."""
+    with pod(Choices(debounce=0.0)) as state:
+        state.start_program(
+            parent=None,
+            shell=False,
+            handler_after=0.0,
+            ignores=False,
+            delay=0.0,
+            after=0.0,
+        )
+        state.update(which=0, content={"a": "2"}, between=0.0, after=0.0)
+        state.end_program(which=0, orphans=False, after=0.0)
