@@ -48,6 +48,9 @@ class Expectation(Witness):
         """Since when a volume may show what did not settle."""
 
         self._started_at = -inf
+        self._changed_early = False
+        """Whether a volume changed before every other one had settled once."""
+
         self._first_noticed: float | None = None
         self._noticed = -inf
         self._looks = (-inf, -inf)
@@ -87,6 +90,7 @@ class Expectation(Witness):
             self._confirmed = {}
         self._generations = {}
         self._started_at = world.now
+        self._changed_early = False
         self._first_noticed = None
         self._noticed = -inf
         self._voided_at = -inf
@@ -180,6 +184,7 @@ class Expectation(Witness):
             self._forgive()
             if not first:
                 self.excused = set()
+                self._changed_early = self._changed_early or not self.begun
         elif not unmoved and not never:
             self._disturbed(by_start=not first)
         self._contents[volume.path] = content
@@ -255,7 +260,7 @@ class Expectation(Witness):
             self._voided_at = world.now
             if self._choices.catch_up == "always":
                 self.owed.update(everybody)
-        elif self._choices.catch_up == "never":
+        elif self._choices.catch_up == "never" and not self._changed_early:
             self.excused.update(everybody)
             self._confirmed.update(dict.fromkeys(everybody, world.now))
         swapped = volume.swapped[generation]

@@ -170,3 +170,10 @@ def test_who_started_just_before_the_signal_did_not_start_because_of_it() -> Non
         )
         state.update(which=0, content={"a": "2"}, between=0.0, after=0.0)
         state.end_program(which=0, orphans=False, after=0.0)
+
+
+def test_a_change_at_the_start_is_told_and_nobody_is_taken_to_hold_it() -> None:
+    """CATCH_UP=never, and one volume changes before the other has settled once."""
+    with pod(Choices(catch_up="never"), volumes=2) as state:
+        state.miss_an_update(which=0, content={"a": "2"}, step=0.0, after=0.0)
+        state.update(which=1, content={"a": "2"}, between=0.0, after=0.21)
