@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -361,7 +362,7 @@ def test_eight_requests_are_under_way_at_once_and_no_more(shop: Shop) -> None:
 
 @pytest.mark.parametrize("code", [409, 429, 500, 503])
 def test_a_busy_server_is_asked_again(shop: Shop, code: int) -> None:
-    """Whatever the request; `Retry-After` is heeded."""
+    """Whatever the request."""
     shop.add("web-0")
     refused: set[str] = set()
 
@@ -375,6 +376,22 @@ def test_a_busy_server_is_asked_again(shop: Shop, code: int) -> None:
 
     assert 0 == run("push", "configmap/site")
     assert {"configmaps/site", "pods", "pods/web-0"} == refused
+
+
+def test_a_busy_server_says_how_long_to_wait(shop: Shop) -> None:
+    """The first wait would be half a second at most."""
+    asked: list[float] = []
+
+    def busy(_method: str, path: str) -> Answer | None:
+        if path != "configmaps/site":
+            return None
+        asked.append(time.monotonic())
+        return refusal(429, "busy", Retry_After="1") if len(asked) == 1 else None
+
+    shop.api.troubles = busy
+
+    assert 0 == run("status", "configmap/site")
+    assert asked[1] - asked[0] >= 1
 
 
 @pytest.mark.parametrize(
