@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -25,8 +25,9 @@ class Answer:
     """What they get; after the server was told to go on, if it holds."""
 
     status: int = 200
-    body: str = ""
+    body: str | bytes = ""
     hold: threading.Event | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Hook:
@@ -45,19 +46,22 @@ class Hook:
 
             def _answer(self) -> None:
                 length = int(self.headers.get("Content-Length", "0"))
-                body = self.rfile.read(length)
+                asked = self.rfile.read(length)
                 headers = {k.lower(): v for k, v in self.headers.items()}
-                request = Request(self.command, self.path, body, headers)
+                request = Request(self.command, self.path, asked, headers)
                 answer = hook.answers(request, hook.note(request))
                 if answer.hold:
                     answer.hold.wait(60)
-                content = answer.body.encode()
+                body = answer.body
+                content = body.encode() if isinstance(body, str) else body
                 self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = _answer  # noqa: N815  # http.server's names
+            do_GET = do_POST = do_PATCH = _answer  # noqa: N815  # http.server's names
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: the test says what it expects."""

@@ -189,8 +189,9 @@ class Client:
             return msgspec.json.decode(reply.body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise AccessError(
-                f"what answers at {self._access.server} is no Kubernetes API server"
-                f" ({error}): does context {self._access.context!r} name the right one?"
+                f"what answers at {self._access.server} is no Kubernetes API server, or"
+                f" one that this version does not understand ({error}): does context"
+                f" {self._access.context!r} name the right one?"
             ) from error
 
     def refuse(self, reply: Reply, right: Right) -> NoReturn:

@@ -22,6 +22,9 @@ A sync may use an object that the kubelet keeps, and then it changes nothing.
 SOONEST = 0.25
 """How often a pod is looked at at most, in seconds."""
 
+_HUSHED = 3
+"""How often that time is doubled, once for each time that nobody answered."""
+
 LOOKS = 80.0
 """How often all pods together are, each second."""
 
@@ -41,6 +44,9 @@ class Pursuit:
     annotated: tuple[float, ...] = ()
     looked: bool = False
     """Whether it was looked at, with an answer or without."""
+
+    silences: int = 0
+    """How often there was no answer, since the last one."""
 
     generations: Mapping[str, str | None] | None = None
     """By path, before the kubelet was told anything."""
@@ -102,6 +108,8 @@ class Pursuit:
             for use, old in zip(self.member.uses, self.verdicts, strict=True)
         )
         settled = not any(verdict.stage.open for verdict in verdicts)
+        silent = any(verdict.stage is Stage.SILENT for verdict in verdicts)
+        silences = self.silences + 1 if silent else 0
         known = self.generations is not None or self.annotated
         return replace(
             self,
@@ -110,7 +118,8 @@ class Pursuit:
             generations=self.generations if known else _generations(answers),
             ended=(now if self.ended is None else self.ended) if settled else None,
             sure=settled and _stages(verdicts) == _stages(self.verdicts),
-            looks_at=now + max(SOONEST, others / LOOKS),
+            silences=silences,
+            looks_at=now + max(SOONEST * 2 ** min(silences, _HUSHED), others / LOOKS),
         )
 
     def over(self, stage: Stage, detail: str, now: float) -> Pursuit:

@@ -10,38 +10,32 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from tests.cli.specs import Document
+from tests.hook import Answer, Hook, Request
 
 NAMESPACE = "/api/v1/namespaces/shop/"
 TOKEN = "letmein"  # noqa: S105  # nobody's
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the server answers."""
-
-    code: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def reply(document: Document, code: int = 200) -> Reply:
+def reply(document: Document, code: int = 200) -> Answer:
     """Answer with JSON."""
-    return Reply(code, json.dumps(document).encode())
+    return Answer(code, json.dumps(document))
 
 
-def refusal(code: int, message: str, kind: str = "", **headers: str) -> Reply:
+def refusal(code: int, message: str, kind: str = "", **headers: str) -> Answer:
     """Answer as an API server that refuses."""
     status = {"kind": "Status", "status": "Failure", "message": message, "code": code}
     details = {"details": {"kind": kind}} if kind else {}
-    return Reply(code, json.dumps(status | details).encode(), headers)
+    return Answer(
+        code,
+        json.dumps(status | details),
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
 
 
 class ApiServer:
@@ -56,75 +50,47 @@ class ApiServer:
         """By `configmaps/NAME` and `secrets/NAME`."""
 
         self.pods: dict[str, Document] = {}
-        self.sidecars: dict[str, Callable[[], Reply]] = {}
+        self.sidecars: dict[str, Callable[[], Answer]] = {}
         """What answers behind the proxy, by `POD:PORT`."""
 
         self.touched: list[str] = []
         """The pods that were patched, in order."""
 
         self.on_touch: Callable[[str], None] = lambda _pod: None
-        self.troubles: Callable[[str, str], Reply | None] = lambda _method, _path: None
+        self.troubles: Callable[[str, str], Answer | None] = lambda _method, _path: None
         self.requests: list[str] = []
         """`METHOD path?query` of each, in order."""
 
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _answer(self) -> None:
-                length = int(self.headers.get("Content-Length", "0"))
-                self.rfile.read(length)
-                token = self.headers.get("Authorization", "")
-                with server.counted():
-                    answer = server.answer(self.command, self.path, token)
-                self.send_response(answer.code)
-                self.send_header("Content-Type", "application/json")
-                for name, value in answer.headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.send_header("Content-Length", str(len(answer.body)))
-                self.end_headers()
-                self.wfile.write(answer.body)
-
-            do_GET = do_PATCH = _answer  # noqa: N815  # http.server's names
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing: the test says what it expects."""
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def handle_error(self, *_: object) -> None:
-                """Nothing: a client may hang up at any time."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._hook = Hook(self._counted)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._hook.url.removesuffix("/-/reload")
 
     def kubeconfig(self, path: Path, token: str = TOKEN) -> Path:
         """Write a kubeconfig that leads here, with a context `test`."""
         path.write_text(json.dumps(kubeconfig(self.url, token)))
         return path
 
-    def counted(self) -> _Counted:
-        return _Counted(self)
-
-    def enter(self, step: int) -> None:
+    def _counted(self, request: Request, _number: int) -> Answer:
         with self._lock:
-            self._at_once += step
+            self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return self._answer(request)
+        finally:
+            with self._lock:
+                self._at_once -= 1
 
-    def answer(self, method: str, url: str, token: str) -> Reply:
-        parts = urlsplit(url)
+    def _answer(self, request: Request) -> Answer:
+        method, parts = request.method, urlsplit(request.path)
         path = parts.path.removeprefix(NAMESPACE)
         with self._lock:
             self.requests.append(f"{method} {path}?{parts.query}".rstrip("?"))
+        token = request.headers.get("authorization")
         if token != f"Bearer {TOKEN}":
             return refusal(401, "Unauthorized")
         trouble = self.troubles(method, path)
@@ -136,7 +102,7 @@ class ApiServer:
             return self._pod(method, path.removeprefix("pods/"))
         return self._object(path)
 
-    def _list(self, query: Mapping[str, list[str]]) -> Reply:
+    def _list(self, query: Mapping[str, list[str]]) -> Answer:
         names = sorted(self.pods)
         start = int(query.get("continue", ["0"])[0])
         end = start + int(query.get("limit", ["500"])[0])
@@ -144,7 +110,7 @@ class ApiServer:
         items = [self.pods[name] for name in names[start:end]]
         return reply({"kind": "PodList", "items": items, "metadata": more})
 
-    def _pod(self, method: str, path: str) -> Reply:
+    def _pod(self, method: str, path: str) -> Answer:
         name, _, rest = path.partition("/")
         name, _, port = name.partition(":")
         if name not in self.pods:
@@ -159,7 +125,7 @@ class ApiServer:
             return refusal(503, "error trying to reach service: connection refused")
         return sidecar()
 
-    def _object(self, path: str) -> Reply:
+    def _object(self, path: str) -> Answer:
         if path in self.objects:
             return reply(self.objects[path])
         if "/" in path:
@@ -169,8 +135,7 @@ class ApiServer:
         return reply({"kind": "PartialObjectMetadataList", "items": metadata})
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
-        self._thread.start()
+        self._hook.__enter__()
         return self
 
     def __exit__(
@@ -179,22 +144,7 @@ class ApiServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Counted:
-    """Counts the requests that are under way at once."""
-
-    def __init__(self, server: ApiServer) -> None:
-        self._server = server
-
-    def __enter__(self) -> None:
-        self._server.enter(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._server.enter(-1)
+        self._hook.__exit__(kind, error, trace)
 
 
 def kubeconfig(url: str, token: str) -> Document:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from sidecar import digest
 from sidecar.status import Result, State, Status, TargetStatus, VolumeStatus
 from tests.cli import specs
-from tests.cli.api_server import ApiServer, Reply, reply
+from tests.cli.api_server import ApiServer, reply
+from tests.hook import Answer
 
 FRESH = TargetStatus("process", State.FRESH, attempts=1)
 OLD, NEW = {"site.conf": "one"}, {"site.conf": "two"}
@@ -62,5 +63,5 @@ class Shop:
         if name in self.said:
             self.said[name] = self.becomes.get(name, holding(NEW))
 
-    def _answer(self, name: str) -> Callable[[], Reply]:
+    def _answer(self, name: str) -> Callable[[], Answer]:
         return lambda: reply(dict(self.said[name].as_json()))

@@ -94,8 +94,19 @@ def test_the_seconds_end_at_the_first_sight() -> None:
 def test_many_pods_are_looked_at_less_often_each() -> None:
     """The API server has others to serve."""
     assert [SOONEST, 6.25] == [
-        saw(pursuit(), SILENT, 0.0, others).looks_at for others in (1, 500)
+        saw(pursuit(), holding("old"), 0.0, others).looks_at for others in (1, 500)
     ]
+
+
+def test_who_does_not_answer_is_asked_less_and_less_often() -> None:
+    """An API server that is busy needs no more requests; at most 2 s, for a start."""
+    pod, waits = pursuit(), []
+    for _ in range(5):
+        pod = saw(pod, SILENT, 10.0)
+        waits.append(pod.looks_at - 10.0)
+    answered = saw(pod, holding("old"), 10.0)
+
+    assert ([0.5, 1.0, 2.0, 2.0, 2.0], SOONEST) == (waits, answered.looks_at - 10.0)
 
 
 def test_what_can_be_said_at_once_is_not_waited_for() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from sidecar.cli import entry
 from sidecar.cli.stage import Stage
 from sidecar.status import State, TargetStatus
 from tests.cli import specs
-from tests.cli.api_server import TOKEN, ApiServer, Reply, kubeconfig, refusal
+from tests.cli.api_server import TOKEN, ApiServer, kubeconfig, refusal
 from tests.cli.shop import NEW, OLD, REJECTING, Shop, holding
+from tests.hook import Answer
 from tests.loopback import free_port
 from tests.waiting import wait_until
 
@@ -265,7 +267,7 @@ def test_a_sidecar_that_does_not_answer_is_said_when_the_time_is_over(
     shop.add("web-0")
     del shop.api.sidecars["web-0:9533"]
 
-    assert 1 == run("push", "configmap/site", "--timeout", "700ms", "-o", "json")
+    assert 1 == run("push", "configmap/site", "--timeout", "3s", "-o", "json")
     row = rows(printed)["web-0"]
     assert ("silent", True) == (row["state"], "connection refused" in row["detail"])
     assert ["web-0"] == shop.api.touched
@@ -274,15 +276,15 @@ def test_a_sidecar_that_does_not_answer_is_said_when_the_time_is_over(
 @pytest.mark.parametrize(
     "answer",
     [
-        Reply(404, b"404 page not found"),
-        Reply(200, b"<html>hello</html>"),
-        Reply(200, b'{"version": "0.0.1"}'),
-        Reply(200, b'{"version":' + b"[" * 100_000),
-        Reply(302, b"", {"Location": "http://127.0.0.1:1/"}),
+        Answer(404, b"404 page not found"),
+        Answer(200, b"<html>hello</html>"),
+        Answer(200, b'{"version": "0.0.1"}'),
+        Answer(200, b'{"version":' + b"[" * 100_000),
+        Answer(302, b"", headers={"Location": "http://127.0.0.1:1/"}),
     ],
 )
 def test_a_port_that_is_no_sidecars_is_said_at_once(
-    shop: Shop, printed: Printed, answer: Reply
+    shop: Shop, printed: Printed, answer: Answer
 ) -> None:
     """Too old, or another program: waiting would not help."""
     shop.add("web-0")
@@ -295,13 +297,13 @@ def test_a_port_that_is_no_sidecars_is_said_at_once(
 @pytest.mark.parametrize(
     "answer",
     [
-        Reply(200, b"no gzip", {"Content-Encoding": "gzip"}),
-        Reply(200, b" " * 5_000_000),
-        Reply(502, b"\xff\xfe"),
+        Answer(200, b"no gzip", headers={"Content-Encoding": "gzip"}),
+        Answer(200, b" " * 5_000_000),
+        Answer(502, b"\xff\xfe"),
     ],
 )
 def test_an_answer_that_can_not_be_read_is_no_answer(
-    shop: Shop, printed: Printed, answer: Reply
+    shop: Shop, printed: Printed, answer: Answer
 ) -> None:
     """A pod may answer anything, and as much as it likes."""
     shop.add("web-0")
@@ -348,7 +350,7 @@ def test_eight_requests_are_under_way_at_once_and_no_more(shop: Shop) -> None:
     for name in names:
         answer = shop.api.sidecars[f"{name}:9533"]
 
-        def when_eight_have_come(answer: Callable[[], Reply] = answer) -> Reply:
+        def when_eight_have_come(answer: Callable[[], Answer] = answer) -> Answer:
             eight.wait(5)
             return answer()
 
@@ -360,11 +362,11 @@ def test_eight_requests_are_under_way_at_once_and_no_more(shop: Shop) -> None:
 
 @pytest.mark.parametrize("code", [409, 429, 500, 503])
 def test_a_busy_server_is_asked_again(shop: Shop, code: int) -> None:
-    """Whatever the request; `Retry-After` is heeded."""
+    """Whatever the request."""
     shop.add("web-0")
     refused: set[str] = set()
 
-    def busy(_method: str, path: str) -> Reply | None:
+    def busy(_method: str, path: str) -> Answer | None:
         if path in refused or "proxy" in path:
             return None
         refused.add(path)
@@ -374,6 +376,22 @@ def test_a_busy_server_is_asked_again(shop: Shop, code: int) -> None:
 
     assert 0 == run("push", "configmap/site")
     assert {"configmaps/site", "pods", "pods/web-0"} == refused
+
+
+def test_a_busy_server_says_how_long_to_wait(shop: Shop) -> None:
+    """The first wait would be half a second at most."""
+    asked: list[float] = []
+
+    def busy(_method: str, path: str) -> Answer | None:
+        if path != "configmaps/site":
+            return None
+        asked.append(time.monotonic())
+        return refusal(429, "busy", Retry_After="1") if len(asked) == 1 else None
+
+    shop.api.troubles = busy
+
+    assert 0 == run("status", "configmap/site")
+    assert asked[1] - asked[0] >= 1
 
 
 @pytest.mark.parametrize(
@@ -424,7 +442,7 @@ def test_the_role_that_is_shipped_is_enough_and_no_more(shop: Shop) -> None:
     shop.api.objects["secrets/tls"] = specs.secret()
     allowed, used = rights(), set[tuple[str, str]]()
 
-    def limited(method: str, path: str) -> Reply | None:
+    def limited(method: str, path: str) -> Answer | None:
         used.add(right(method, path))
         return None if right(method, path) in allowed else refusal(403, "no")
 
@@ -492,7 +510,7 @@ def test_a_server_that_is_not_there_is_said_with_its_context(
 
 def test_what_is_no_api_server_is_said(api: ApiServer, printed: Printed) -> None:
     """A login page, for example."""
-    api.troubles = lambda _method, _path: Reply(200, b"<html>")
+    api.troubles = lambda _method, _path: Answer(200, b"<html>")
 
     assert 2 == run("status", "configmap/site")
     assert "is no Kubernetes API server" in printed.readouterr().err
