@@ -19,12 +19,12 @@ STATE_VOLUME = f"{NAME}-state"
 STATE_DIR = "/var/lib/config-reload"
 
 _NEEDED = (
-    "/usr/bin",
-    "/usr/lib",
-    "/usr/local/lib/python3.13",
+    "/usr/bin/python3.13",
+    "/usr/lib/python3.13",
+    "/usr/local/lib/python3.13/dist-packages",
     "/lib",
     "/lib64",
-    "/etc/ssl",
+    "/etc/ssl/certs/ca-certificates.crt",
     "/dev",
     "/proc",
     STATE_DIR,

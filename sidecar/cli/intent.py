@@ -35,6 +35,7 @@ _STAND_INS = MappingProxyType(
 """For what only the cluster knows; the other variables are left out."""
 
 _FILES = frozenset(name for name in VARIABLES if name.endswith("_FILE")) - {"PID_FILE"}
+_TARGETS = (*presets.SELECTORS, "WEBHOOK_URL", "PRESET", "ROLLOUT")
 _PATHS = _FILES | {"STATE_DIR"}
 
 
@@ -48,22 +49,24 @@ class Intent:
     effective: Mapping[str, str]
     """What is said literally, with what the preset adds."""
 
+    def has(self, name: str) -> bool:
+        """Say whether a variable is set, be it to what can't be known."""
+        return name in self.effective or self.said.get(name, "") is None
+
     @property
     def signals(self) -> bool:
         """Whether processes are signalled."""
-        return any(name in self.effective for name in presets.SELECTORS) or any(
-            name in self.said for name in presets.SELECTORS
-        )
+        return any(map(self.has, presets.SELECTORS))
 
     @property
     def calls(self) -> bool:
         """Whether webhooks are called."""
-        return "WEBHOOK_URL" in self.effective or "WEBHOOK_URL" in self.said
+        return self.has("WEBHOOK_URL")
 
     @property
     def restarts(self) -> bool:
         """Whether the program gets what changed by being started again."""
-        return self.ends_the_program or "ROLLOUT" in self.said
+        return self.ends_the_program or self.has("ROLLOUT")
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -167,9 +170,6 @@ def problems(container: Container) -> list[str]:
     except SettingsError as error:
         wrong += error.problems
     return wrong
-
-
-_TARGETS = (*presets.SELECTORS, "WEBHOOK_URL", "PRESET", "ROLLOUT")
 
 
 def _wrong_directories(name: str, text: str) -> Iterator[str]:

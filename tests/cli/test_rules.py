@@ -158,7 +158,12 @@ def found_in(text: str, tmp_path: Path) -> dict[str, str]:
     return {finding["code"]: lines[finding["line"] - 1] for finding in found}
 
 
-@pytest.mark.parametrize("right", [RIGHT, WEBHOOK, COMPLETING, WAITING])
+FIELD = "valueFrom: {fieldRef: {fieldPath: metadata.name}}"
+UNKNOWN = RIGHT.replace("PROCESS_NAME, value: web", f"PROCESS_NAME, {FIELD}")
+EMPTY = WEBHOOK.replace(LAST, told("PROCESS_NAME", ""))
+
+
+@pytest.mark.parametrize("right", [RIGHT, WEBHOOK, COMPLETING, WAITING, UNKNOWN, EMPTY])
 def test_lint_finds_nothing_wrong_with_what_is_right(
     right: str, tmp_path: Path
 ) -> None:
