@@ -86,14 +86,18 @@ class Namespace:
             file.write_text(json.dumps(kustomization))
             return self.kubectl("apply", "-o", "name", "-k", str(file.parent)).split()
 
-    def pod(self) -> Pod:
-        """Return the one pod that is here and is to stay."""
-        (found,) = (
-            pod["metadata"]["name"]
+    def pods(self) -> list[Pod]:
+        """Return the pods that are here and are to stay."""
+        return [
+            Pod(self, pod["metadata"]["name"])
             for pod in json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
             if "deletionTimestamp" not in pod["metadata"]
-        )
-        return Pod(self, found)
+        ]
+
+    def pod(self) -> Pod:
+        """Return the one pod that is here and is to stay."""
+        (found,) = self.pods()
+        return found
 
     def create(self, document: Document) -> None:
         result = self.run("create", "-f", "-", sent=json.dumps(document))
