@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
 from sidecar.presets import PRESETS, SELECTORS, defaults
 
@@ -226,31 +225,22 @@ def _env(
 
 
 def _with_verification(chosen: dict[str, str], program: Container) -> dict[str, str]:
-    """Add how a program that is known shows that it took what it was told."""
-    url = urlsplit(chosen.get("WEBHOOK_URL", ""))
-    if url.scheme not in ("http", "https") or any(
-        n.startswith("VERIFY_") for n in chosen
-    ):
+    """Add how a program shows that it took what it was told: Prometheus and its kin.
+
+    They may serve everything below a prefix: `/prefix/-/reload`, `/prefix/metrics`.
+    """
+    origin, reload, rest = chosen.get("WEBHOOK_URL", "").partition("/-/reload")
+    scheme, _, authority = origin.partition("://")
+    if not reload or rest or any(name.startswith("VERIFY_") for name in chosen):
         return chosen
-    image = (
-        repository(program.image).rpartition("/")[2].replace("-exporter", "_exporter")
-    )
-    preset = chosen.get("PRESET", image)
-    known = PRESETS.get(preset, {})
-    if "VERIFY_URL" not in known:
+    image = repository(program.image).rpartition("/")[2]
+    preset = chosen.get("PRESET", image.replace("-exporter", "_exporter"))
+    usual = PRESETS.get(preset, {}).get("VERIFY_URL")
+    if usual is None:
         return chosen
-    verify = urlsplit(known["VERIFY_URL"])
-    added = {"PRESET": preset}
-    # Prometheus and its kin may serve everything below a prefix
-    prefix, reload, _ = url.path.rpartition("/-/reload")
-    moved = verify._replace(
-        scheme=url.scheme,
-        netloc=url.netloc.rpartition("@")[2],
-        path=f"{prefix if reload else ''}{verify.path}",
-    )
-    if moved != verify:
-        added["VERIFY_URL"] = moved.geturl()
-    return added | chosen
+    url = f"{scheme}://{authority.rpartition('@')[2]}/{usual.rpartition('/')[2]}"
+    moved = {} if url == usual else {"VERIFY_URL": url}
+    return {"PRESET": preset, **moved, **chosen}
 
 
 def _with_sockets(program: Container, env: dict[str, str]) -> dict[str, Mount]:

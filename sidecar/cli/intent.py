@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from sidecar import presets, settings, values
 from sidecar.errors import SettingsError
@@ -81,8 +81,12 @@ class Intent:
     def sockets(self) -> tuple[str, ...]:
         """The unix sockets that are called."""
         urls = values.separate_urls(self.effective.get("WEBHOOK_URL", ""))
-        parts = (urlsplit(url) for url in urls)
-        return tuple(unquote(p.netloc) for p in parts if p.scheme == "http+unix")
+        parts = (url.partition("://") for url in urls)
+        return tuple(
+            unquote(rest.partition("/")[0])
+            for scheme, _, rest in parts
+            if scheme.lower() == "http+unix"
+        )
 
     @property
     def ends_the_program(self) -> bool:

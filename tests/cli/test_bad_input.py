@@ -150,6 +150,8 @@ def test_wrong_options_say_what_is_accepted(arguments: list[str], reason: str) -
         (["--signal", "agent", "--container", "web"], "the pod has agent"),
         (["--signal", "agent", "--volume", "web"], "mounts no volume named web"),
         (["--webhook", "localhost/reload"], "WEBHOOK_URL='localhost/reload'"),
+        (["--webhook", "http://[a/-/reload"], "WEBHOOK_URL='http://[a/-/reload'"),
+        (["--webhook", "http+unix://[/reload"], "WEBHOOK_URL='http+unix://[/reload'"),
         (["missing.yaml", "--signal", "a"], "missing.yaml:1: problem manifest-broken"),
     ],
 )

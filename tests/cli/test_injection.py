@@ -1,0 +1,153 @@
+"""What the sidecar of a pod looks like, by the pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar.cli.injection import RefusedError, Wish, plan
+from sidecar.cli.pod import parse
+
+SIGNAL = Wish(process="app")
+WEBHOOK = Wish(webhook="http://127.0.0.1:9090/-/reload")
+
+
+def sidecar(
+    wish: Wish,
+    image: str = "app:1",
+    pod: dict[str, Any] | None = None,  # a securityContext of any shape
+    container: dict[str, Any] | None = None,  # likewise
+) -> Any:  # a container of any shape
+    """Return the sidecar of a pod whose program has one volume."""
+    program: Any = {
+        "name": "app",
+        "image": image,
+        "securityContext": container or {},
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/app"}],
+    }
+    volumes = [{"name": "config", "configMap": {"name": "app"}}]
+    spec: Any = {
+        "securityContext": pod or {},
+        "containers": [program],
+        "volumes": volumes,
+    }
+    return plan(parse(spec), wish).container
+
+
+NOBODY = {"runAsNonRoot": True}
+ROOT = {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
+KILL = {"drop": ["ALL"], "add": ["KILL"]}
+
+
+@pytest.mark.parametrize(
+    ("pod", "container", "expected"),
+    [
+        ({}, {"runAsUser": 7}, {"runAsUser": 7, "runAsNonRoot": True}),
+        ({"runAsUser": 7}, {}, {"runAsNonRoot": True}),
+        ({"runAsUser": 7, "runAsNonRoot": True}, {}, {}),
+        (
+            {"runAsUser": 7, "runAsGroup": 8},
+            {"runAsUser": 9},
+            {"runAsUser": 9, "runAsGroup": 8, "runAsNonRoot": True},
+        ),
+        ({}, {"runAsUser": 0}, ROOT),
+        ({"runAsUser": 7}, {"runAsUser": 0}, ROOT),
+        ({}, {}, ROOT | {"capabilities": KILL}),
+        ({"runAsNonRoot": True}, {"runAsNonRoot": False, "runAsUser": 0}, ROOT),
+    ],
+)
+def test_who_signals_runs_as_the_program_or_as_root_in_the_last_resort(
+    pod: dict[str, Any],  # a securityContext of any shape
+    container: dict[str, Any],  # likewise
+    expected: dict[str, Any],  # likewise
+) -> None:
+    """The rule of kill(2), and the fewest rights that it lets do."""
+    found = sidecar(SIGNAL, pod=pod, container=container)["securityContext"]
+
+    assert {"capabilities": {"drop": ["ALL"]}, **expected} == {
+        key: value
+        for key, value in found.items()
+        if key.startswith("runAs") or key == "capabilities"
+    }
+
+
+@pytest.mark.parametrize(
+    ("pod", "container"),
+    [
+        ({"runAsNonRoot": True}, {}),
+        ({}, {"runAsNonRoot": True}),
+        ({"runAsNonRoot": True}, {"runAsUser": 0}),
+    ],
+)
+def test_nobody_becomes_root_where_root_is_forbidden(
+    pod: dict[str, Any],  # a securityContext of any shape
+    container: dict[str, Any],  # likewise
+) -> None:
+    """Whoever forbade it meant it."""
+    with pytest.raises(RefusedError) as error:
+        sidecar(SIGNAL, pod=pod, container=container)
+    assert ["uid-forbidden"] == [flaw.code for flaw in error.value.flaws]
+
+
+def test_who_calls_runs_as_nobody_in_a_pod_of_root() -> None:
+    """A request needs no uid, so it gets none that could do harm."""
+    found = sidecar(WEBHOOK, pod={"runAsUser": 0})["securityContext"]
+
+    assert (65532, True) == (found["runAsUser"], found["runAsNonRoot"])
+
+
+PROMETHEUS = "quay.io/prometheus/prometheus:v3"
+
+
+@pytest.mark.parametrize(
+    ("image", "url", "verified"),
+    [
+        (PROMETHEUS, "http://127.0.0.1:9090/-/reload", None),
+        (PROMETHEUS, "http://u:p@[::1]:91/x/-/reload", "http://[::1]:91/x/metrics"),
+        (
+            "prom/blackbox-exporter",
+            "http://localhost/-/reload",
+            "http://localhost/metrics",
+        ),
+    ],
+)
+def test_a_program_that_is_known_is_asked_whether_it_took_it(
+    image: str, url: str, verified: str | None
+) -> None:
+    """Where its preset says, or at the same address where that is another."""
+    env = variables(sidecar(Wish(webhook=url), image))
+
+    assert image.rpartition("/")[2].partition(":")[0].replace("-", "_") == env["PRESET"]
+    assert verified == env.get("VERIFY_URL")
+
+
+@pytest.mark.parametrize(
+    ("image", "url"),
+    [
+        ("app:1", "http://127.0.0.1:9090/-/reload"),
+        (PROMETHEUS, "http://127.0.0.1:8080/hook"),
+        (PROMETHEUS, "http://127.0.0.1:9090/-/reload,http://127.0.0.1/b"),
+        (PROMETHEUS, "http+unix://%2Frun%2Fa.sock/reload"),
+    ],
+)
+def test_nobody_is_asked_who_may_not_know(image: str, url: str) -> None:
+    """A wrong question would reject every content."""
+    env = variables(sidecar(Wish(webhook=url), image))
+
+    assert {"WATCH_DIRS", "WEBHOOK_URL", "STATE_DIR"} == set(env)
+
+
+def test_probes_go_where_the_endpoints_are() -> None:
+    """A liveness probe that nobody answers restarts the sidecar for ever."""
+    moved = sidecar(Wish(process="app", env={"HTTP_LISTEN": ":8000"}))
+    silent = sidecar(Wish(process="app", env={"HTTP_LISTEN": "off"}))
+
+    assert [{"name": "reload", "containerPort": 8000}] == moved["ports"]
+    assert {"livenessProbe", "readinessProbe"} <= moved.keys()
+    assert not {"livenessProbe", "readinessProbe", "ports"} & silent.keys()
+
+
+def variables(container: Any) -> dict[str, str]:  # a container of any shape
+    """Return its variables by their names."""
+    return {variable["name"]: variable["value"] for variable in container["env"]}
