@@ -375,6 +375,7 @@ def test_a_volume_that_became_empty_holds_up_no_other(
         optional.write({})
         volume.write({"app": "2"})
         witness.wait_for(before + 1)
+        process.wait_for("signal_sent", count=before)
         assert 1 == len(process.events("change_detected"))
 
 
