@@ -161,14 +161,14 @@ class Expectation(Witness):
         if self._generations.get(path) != generation:
             volume = next(v for v in self._world.volumes if v.path == path)
             self._settled(volume, generation)
-        if self._world.now > self._looks[1]:
-            self._looks = (self._looks[1], self._world.now)
         if all(
             v.whole and self._generations.get(v.path) == v.kubelet.generation
             for v in self._world.volumes
         ):
             self._first_touch = self._first_noticed = None
             self._watch_doubtful = self._world.watching != "events"
+            if self._world.now > self._looks[1]:
+                self._looks = (self._looks[1], self._world.now)
 
     def _settled(self, volume: Volume, generation: str) -> None:
         first = volume.path not in self._generations
