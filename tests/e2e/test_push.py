@@ -95,7 +95,7 @@ def command(
         timeout=BOUND + 60,
     )
     if not result.stdout:
-        raise RuntimeError(result.stderr)
+        raise RuntimeError(f"exit status {result.returncode}: {result.stderr}")
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 

@@ -21,6 +21,7 @@ Document = Mapping[str, Any]  # any YAML, as Kubernetes' schemas shape it
 EXAMPLES = CHECKOUT / "manifests/examples"
 COMPONENT = CHECKOUT / "manifests/component"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
+FOLDERS = sorted(file.parent for file in EXAMPLES.glob("*/kustomization.yaml"))
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
@@ -42,7 +43,8 @@ class Pod:
 
     @property
     def env(self) -> dict[str, str]:
-        return {item["name"]: item["value"] for item in self.sidecar["env"]}
+        """Its variables; `web` stands for what the pod's own fields say."""
+        return {i["name"]: i.get("value", "web") for i in self.sidecar["env"]}
 
     def volume(self, path: str) -> Document:
         """Return the volume that is mounted at a path in the sidecar."""

@@ -16,6 +16,7 @@ from tests.manifests.example import (
     COMPONENT,
     EXAMPLES,
     FILES,
+    FOLDERS,
     Document,
     Pod,
     documents,
@@ -28,15 +29,28 @@ from tests.manifests.pod_security import against_baseline, against_restricted
 from tests.sidecar_process import CHECKOUT
 
 OLDEST, *_, NEWEST = kubernetes_validate.utils.all_versions()
-# a container's `restartPolicy` came with 1.28
 NATIVE = EXAMPLES / "native-sidecar.yaml"
+# a container's `restartPolicy`, and ValidatingAdmissionPolicy
+CAME_WITH = {NATIVE: "1.28.0", EXAMPLES / "rollout": "1.30.0"}
+# it needs none
+WITHOUT_SIDECAR = EXAMPLES / "immutable"
 # stock nginx's master is uid 0, and only uid 0 may signal it
 ROOT = EXAMPLES / "nginx.yaml"
 
 each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 each_example = pytest.mark.parametrize(
-    "example", [*FILES, EXAMPLES / "component"], ids=lambda example: example.name
+    "example", [*FILES, *FOLDERS], ids=lambda example: example.name
 )
+each_with_sidecar = pytest.mark.parametrize(
+    "example",
+    [example for example in [*FILES, *FOLDERS] if example != WITHOUT_SIDECAR],
+    ids=lambda example: example.name,
+)
+# What is left out on purpose: it heals subPath, and it is replaced with all it knows.
+LEFT_OUT = {
+    EXAMPLES / "restart": ["nothing is mounted by subPath"],
+    EXAMPLES / "rollout": ["the state lies on an emptyDir"],
+}
 
 
 def documents_of(example: Path) -> list[Document]:
@@ -75,8 +89,8 @@ def test_an_example_is_what_kustomize_makes_of_it(file: Path) -> None:
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_an_example_fits_the_schema_of(version: str, example: Path) -> None:
     """A field that a version does not know is dropped there, or refused."""
-    if example == NATIVE and version == OLDEST:
-        version = "1.28.0"
+    if version == OLDEST:
+        version = CAME_WITH.get(example, OLDEST)
     found = documents_of(example)
 
     assert [None] * len(found) == [refused(document, version) for document in found]
@@ -90,7 +104,7 @@ def test_the_native_sidecar_needs_the_version_that_it_names() -> None:
     assert "restartPolicy" in str(refused(deployment, "1.27.0"))
 
 
-@each_example
+@each_with_sidecar
 def test_the_sidecar_takes_every_variable_of_an_example(
     example: Path, tmp_path: Path
 ) -> None:
@@ -99,12 +113,16 @@ def test_the_sidecar_takes_every_variable_of_an_example(
     assert [] == sorted(env.keys() - VARIABLES.keys())
 
     # as the sidecar reads them, but for where its directories lie
-    for name in ("WATCH_DIRS", "STATE_DIR"):
+    env["KUBERNETES_SERVICE_HOST"] = "10.96.0.1"
+    for name in env.keys() & {"WATCH_DIRS", "STATE_DIR"}:
         paths = [Path(f"{tmp_path}{path}") for path in env[name].split(",")]
         for path in paths:
             path.mkdir(parents=True)
         env[name] = ",".join(map(str, paths))
-    assert () == settings.from_env(env).warnings
+    # a token that only a kubelet mounts
+    absent = "can't be read yet"
+    warnings = settings.from_env(env).warnings
+    assert [] == [warning for warning in warnings if absent not in warning]
 
 
 def test_every_variable_in_a_fragment_of_readme_exists() -> None:
@@ -116,10 +134,10 @@ def test_every_variable_in_a_fragment_of_readme_exists() -> None:
     assert set() == found - VARIABLES.keys()
 
 
-@each_example
+@each_with_sidecar
 def test_an_example_is_complete(example: Path) -> None:
     """What is missing here is missing in a thousand copies."""
-    assert [] == gaps(pod_of(example))
+    assert LEFT_OUT.get(example, []) == gaps(pod_of(example))
 
 
 def gaps(pod: Pod) -> list[str]:
@@ -131,7 +149,8 @@ def gaps(pod: Pod) -> list[str]:
         "PRESET" in pod.env and "WEBHOOK_URL" not in pod.env
     )
     facts = {
-        "the state lies on an emptyDir": "emptyDir" in pod.volume(pod.env["STATE_DIR"]),
+        "the state lies on an emptyDir": "STATE_DIR" in pod.env
+        and "emptyDir" in pod.volume(pod.env["STATE_DIR"]),
         "the watched volumes are mounted, read-only": all(
             mounts.get(path, {}).get("readOnly") for path in watched
         ),
