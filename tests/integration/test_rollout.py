@@ -58,13 +58,6 @@ class Replicas:
 
 
 @pytest.fixture
-def api() -> Iterator[ApiServer]:
-    """An API server with `deployment/web`."""
-    with ApiServer() as api:
-        yield api
-
-
-@pytest.fixture
 def replicas(api: ApiServer, tmp_path: Path) -> Iterator[Replicas]:
     """A maker of pods; what it made ends with the test."""
     with ExitStack() as stack:
