@@ -176,7 +176,9 @@ UNKNOWN = RIGHT.replace("PROCESS_NAME, value: web", f"PROCESS_NAME, {FIELD}")
 EMPTY = WEBHOOK.replace(LAST, told("PROCESS_NAME", ""))
 
 
-@pytest.mark.parametrize("right", [RIGHT, WEBHOOK, COMPLETING, WAITING, UNKNOWN, EMPTY, RESTARTED, ROLLED])
+@pytest.mark.parametrize(
+    "right", [RIGHT, WEBHOOK, COMPLETING, WAITING, UNKNOWN, EMPTY, RESTARTED, ROLLED]
+)
 def test_lint_finds_nothing_wrong_with_what_is_right(
     right: str, tmp_path: Path
 ) -> None:
