@@ -22,7 +22,14 @@ from .errors import ReloadError, VolumeError
 from .findings import Finding
 from .processes import Found, Match, Me
 from .selection import Selection
-from .settings import ProcessSettings, RequestSettings, Settings, redacted, signal_name
+from .settings import (
+    TERMINATING,
+    ProcessSettings,
+    RequestSettings,
+    Settings,
+    redacted,
+    signal_name,
+)
 from .signalling import guard, permitted, refused
 
 _CONNECT_TIMEOUT = 3.0
@@ -56,6 +63,11 @@ def lasting(settings: Settings) -> Iterator[Finding]:
             "pod",
             "PID 1 is our own: the process namespace is not shared",
         )
+    if settings.process.signal not in TERMINATING:  # what ends has every key anew
+        yield from _mounted_by_programs(found)
+
+
+def _mounted_by_programs(found: Found) -> Iterator[Finding]:
     for match in found.matches:
         mounted = mounts.parse(proc.mountinfo(match.id.pid))
         for mount in mounts.sub_paths(mounted, "/"):

@@ -157,6 +157,7 @@ def _target(target: TargetStatus) -> str:
         ("Selector", _code(target.selector)),
         ("Signal", _code(target.signal)),
         ("URL", _code(target.url)),
+        ("Workload", _code(target.workload)),
         ("Processes", _processes(target)),
         ("Stale since", _time(target.stale_since)),
         ("Attempts", str(target.attempts) if target.attempts else ""),
@@ -168,7 +169,7 @@ def _target(target: TargetStatus) -> str:
 
 
 def _processes(target: TargetStatus) -> str:
-    if target.url is not None:
+    if target.url is not None or target.workload is not None:
         return ""
     return _list(
         f"pid {process.pid}, uid {process.uid}: {_badge(process.state)}"

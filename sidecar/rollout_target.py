@@ -183,6 +183,7 @@ class RolloutTarget:
         if before is None or before.updated != workload.updated:
             self._moved_at = now
         self._waiting = workload
+        self._looking = None  # it would tell of the time before
         self._look_at = now + _LOOK_EVERY
         self._notes.problem(self.name, self._obstacle(workload))
 

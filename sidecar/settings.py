@@ -594,7 +594,7 @@ def _rollout(
             "ROLLOUT needs it; take it from the downward API,"
             f" fieldPath: metadata.annotations['{ANNOTATION}']",
         )
-    if reader.given("CATCH_UP") and reader.optional("CATCH_UP", str) == "always":
+    if (reader.optional("CATCH_UP", str) or "").lower() == "always":
         reader.wrong(
             "CATCH_UP",
             "every new pod would start the next rollout; remove it, or ROLLOUT",

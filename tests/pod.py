@@ -6,7 +6,6 @@ and an `/etc/hostname` that was written when it was started, as a runtime does.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from tests.api_server import ApiServer
 from tests.kubelet import KubeletVolume
 from tests.sidecar_process import SidecarProcess
 
-_ROOT = [] if os.geteuid() == 0 else ["--map-root-user"]
 _POD = """
 mount -t tmpfs none /run && mkdir -p /run/secrets/kubernetes.io &&
 ln -s "$0" /run/secrets/kubernetes.io/serviceaccount &&
@@ -48,5 +46,5 @@ def pod(
         "RETRY_INITIAL": "50ms",
         "RETRY_MAX": "200ms",
     }
-    command = ["unshare", *_ROOT, "--mount", "sh", "-c", _POD, str(account)]
+    command = ["unshare", "--mount", "sh", "-c", _POD, str(account)]
     return SidecarProcess(facts | env, args, prefix=command), volume

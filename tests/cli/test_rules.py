@@ -95,6 +95,18 @@ SOURCES = f"[{{{SITE}}}, {{serviceAccountToken: {{path: token}}}}]"
 REFERENCE = "{configMapKeyRef: {name: site, key: a}}"
 SOCKET = "http+unix://%2Frun%2Fweb.sock"
 SHARED = "      shareProcessNamespace: true\n      restartPolicy"
+# a container that starts again has every key and variable anew
+RESTARTED = RIGHT.replace(
+    "{name: PROCESS_NAME,",
+    "{name: RELOAD_SIGNAL, value: TERM}\n            - {name: PROCESS_NAME,",
+).replace("etc/web}", "etc/web, subPath: key}")
+ROLLED = (
+    RIGHT.replace("      shareProcessNamespace: true\n", "")
+    .replace("PROCESS_NAME, value: web", "ROLLOUT, value: deployment/web")
+    .replace("PROCESS_CONTAINER, value: web", "POD_ROLLOUT, value: ''")
+    .replace("STATE_DIR, value: /state", "POD_NAMESPACE, value: site")
+    .replace("etc/web}", "etc/web, subPath: key}")
+)
 WAITING = COMPLETING.replace(STARTUP, STARTUP.replace("healthz", "readyz"))
 
 
@@ -105,6 +117,7 @@ def told(name: str, value: str) -> str:
 
 WRONG = [
     Case("settings-wrong", LAST, told("DEBOUNCE", "soon"), "env:"),
+    Case("settings-wrong", "POD_ROLLOUT", "POD", "env:", ROLLED),
     Case("settings-wrong", LAST, told("VERIFY_BODY", "ok"), "env:"),
     Case("settings-wrong", LAST, told("WEBHOOK_CA_FILE", "ca.crt"), "env:"),
     Case("settings-wrong", "value: /etc/site}", "value: '/etc/site,x'}", "env:"),
@@ -163,7 +176,9 @@ UNKNOWN = RIGHT.replace("PROCESS_NAME, value: web", f"PROCESS_NAME, {FIELD}")
 EMPTY = WEBHOOK.replace(LAST, told("PROCESS_NAME", ""))
 
 
-@pytest.mark.parametrize("right", [RIGHT, WEBHOOK, COMPLETING, WAITING, UNKNOWN, EMPTY])
+@pytest.mark.parametrize(
+    "right", [RIGHT, WEBHOOK, COMPLETING, WAITING, UNKNOWN, EMPTY, RESTARTED, ROLLED]
+)
 def test_lint_finds_nothing_wrong_with_what_is_right(
     right: str, tmp_path: Path
 ) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from tests.hook import Hook
 from tests.kubelet import KubeletVolume
@@ -126,19 +123,6 @@ def test_wrong_settings_are_status_2() -> None:
 
     assert 2 == status
     assert 3 == len(found["settings-wrong"])
-
-
-@pytest.fixture
-def own_mounts() -> list[str]:
-    """What starts a program in a mount namespace of its own."""
-    if (
-        not shutil.which("unshare")
-        or subprocess.run(
-            ["unshare", "--mount", "true"], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("no mount namespace can be made here (util-linux, and the right)")
-    return ["unshare", "--mount", "sh", "-c"]
 
 
 def test_a_key_mounted_by_sub_path_is_found_here_and_in_the_program(

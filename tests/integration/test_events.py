@@ -18,13 +18,6 @@ EVENTS = {"EVENTS": "true", "VERIFY_ALIVE": "0"}
 
 
 @pytest.fixture
-def api() -> Iterator[ApiServer]:
-    """An API server that takes events."""
-    with ApiServer() as api:
-        yield api
-
-
-@pytest.fixture
 def hook() -> Iterator[Hook]:
     """A program that takes every change."""
     with Hook() as hook:

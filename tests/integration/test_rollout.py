@@ -58,13 +58,6 @@ class Replicas:
 
 
 @pytest.fixture
-def api() -> Iterator[ApiServer]:
-    """An API server with `deployment/web`."""
-    with ApiServer() as api:
-        yield api
-
-
-@pytest.fixture
 def replicas(api: ApiServer, tmp_path: Path) -> Iterator[Replicas]:
     """A maker of pods; what it made ends with the test."""
     with ExitStack() as stack:
@@ -260,3 +253,31 @@ def test_the_memory_of_another_pod_starts_no_rollout(
 
     assert other.is_fresh()
     assert 1 == len(api.patches)
+
+
+def test_a_rollout_that_is_taken_back_is_started_again(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """`kubectl rollout undo` keeps this pod, which still has not read the change."""
+    first = replicas.add(POLL_INTERVAL="1s")
+    first.volume.write({"app": "2"})
+    first.wait_for_answer()
+    api.change(template={"metadata": {}})
+    assert None is api.config
+    first.wait_for_answer(2)
+
+    assert [".1", ".1"] == [config[-2:] for config in api.patches]
+
+
+def test_a_pod_of_another_workload_is_told_that_it_waits_in_vain(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """ROLLOUT names a workload that replaces all its pods, and never this one."""
+    first = replicas.add(POLL_INTERVAL="1s")
+    first.volume.write({"app": "2"})
+    first.wait_for_answer()
+    api.report(replicas=5, updatedReplicas=5)
+    warning = first.sidecar.wait_for("warning", within=30.0)
+
+    assert "ROLLOUT names another workload" in warning.facts["message"]
+    assert first.target()["hint"] == warning.facts["message"]

@@ -12,6 +12,7 @@ import pytest
 
 from sidecar import settings
 from sidecar.variables import VARIABLES
+from tests.cli.command import call
 from tests.manifests.example import (
     COMPONENT,
     EXAMPLES,
@@ -232,3 +233,84 @@ def workload(kind: str, name: str, label: str) -> Document:
 def write(path: Path, document: Document) -> None:
     """Write it as JSON, which is YAML."""
     path.write_text(json.dumps(document))
+
+
+FOLDERS = ("immutable", "restart", "rollout")
+POLICY = EXAMPLES / "rollout/policy.yaml"
+EVENTS = CHECKOUT / "manifests/events/role.yaml"
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_an_example_of_several_files_fits_the_schema_of(
+    version: str, folder: str
+) -> None:
+    """It is applied with `kubectl apply -k`."""
+    found = kustomize(EXAMPLES / folder)
+
+    assert [None] * len(found) == [refused(document, version) for document in found]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_lint_has_nothing_to_say_of_an_example_of_several_files(folder: str) -> None:
+    """Its variables are read as the sidecar reads them, and its mounts looked at."""
+    found = json.loads(call("lint", "--output", "json", EXAMPLES / folder).stdout)
+
+    assert [] == found
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_an_example_of_several_files_passes_the_restricted_standard(
+    folder: str,
+) -> None:
+    """As the others do."""
+    (pod,) = pods(kustomize(EXAMPLES / folder))
+
+    assert [] == against_restricted(pod)
+
+
+def test_the_policy_fits_the_first_version_that_has_it() -> None:
+    """1.30, as it says: the kinds were there before, but not as v1."""
+    found = documents(POLICY.read_text())
+
+    assert "1.30" in POLICY.read_text()
+    assert [None] * 2 == [refused(document, "1.30.0") for document in found]
+    assert [None] * 2 == [refused(document, NEWEST) for document in found]
+    for document in found:
+        with pytest.raises(kubernetes_validate.SchemaNotFoundError):
+            refused(document, "1.29.0")
+
+
+def test_the_role_for_events_allows_nothing_else() -> None:
+    """A token that is stolen from the pod must be of no use."""
+    found = documents(EVENTS.read_text())
+    (role,) = (document for document in found if document["kind"] == "Role")
+
+    assert [None] * len(found) == [refused(document, OLDEST) for document in found]
+    assert [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}] == (
+        role["rules"]
+    )
+
+
+def test_the_role_for_a_rollout_allows_two_verbs_on_one_object() -> None:
+    """And only the sidecar gets the token for it."""
+    found = kustomize(EXAMPLES / "rollout")
+    (role,) = (document for document in found if document["kind"] == "Role")
+    (pod,) = pods(found)
+    (account,) = (v["name"] for v in pod.spec["volumes"] if "projected" in v)
+    holders = [
+        container["name"]
+        for container in pod.containers
+        if account in [mount["name"] for mount in container["volumeMounts"]]
+    ]
+
+    assert [
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments"],
+            "resourceNames": ["web"],
+            "verbs": ["get", "patch"],
+        }
+    ] == role["rules"]
+    assert ["config-reload"] == holders
+    assert pod.spec["automountServiceAccountToken"] is False

@@ -701,7 +701,7 @@ def test_outside_of_a_pod_there_is_nothing_to_roll(enough: dict[str, str]) -> No
 
 def test_a_rollout_at_every_start_is_refused(enough: dict[str, str]) -> None:
     """Every new pod would start the next one, for ever."""
-    env = enough | IN_A_POD | {"ROLLOUT": "deployment/web", "CATCH_UP": "always"}
+    env = enough | IN_A_POD | {"ROLLOUT": "deployment/web", "CATCH_UP": "Always"}
 
     assert "every new pod would start the next rollout" in problem(env)
 
