@@ -24,8 +24,10 @@ from .processes import Found, Match, Me
 from .selection import Selection
 from .settings import (
     TERMINATING,
+    ClusterSettings,
     ProcessSettings,
     RequestSettings,
+    RolloutSettings,
     Settings,
     redacted,
     signal_name,
@@ -78,6 +80,8 @@ def ask(settings: Settings) -> Iterator[Finding]:
     """Look at what only a connection tells: the webhooks' servers and our own port."""
     for webhook in settings.webhooks:
         yield _webhook(webhook)
+    if settings.rollout and settings.cluster:
+        yield _workload(settings.rollout, settings.cluster)
     if settings.http.listen:
         yield _port(settings.http.listen)
 
@@ -168,6 +172,17 @@ def _webhook(webhook: RequestSettings) -> Finding:
         text = str(error.strerror or error)
         return Finding("webhook-unreachable", subject, text)
     return Finding("webhook", subject, "its server accepts connections")
+
+
+def _workload(rollout: RolloutSettings, cluster: ClusterSettings) -> Finding:
+    """Ask for the workload, which shows nothing of the right to patch it."""
+    from .rollout_target import ask  # needs the requests
+
+    answer = ask(rollout, cluster)
+    if isinstance(answer, ReloadError):
+        return Finding("workload-unknown", rollout.title, answer.detail, answer.hint)
+    what = f"{answer.updated} of {answer.desired} pods have its newest template"
+    return Finding("workload", rollout.title, what)
 
 
 def _tls(webhook: RequestSettings) -> ssl.SSLContext:

@@ -195,6 +195,12 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "A webhook's server can't be connected to.",
             "look whether the program is up, and whether host, port and CA are right",
         ),
+        "workload": Code(Severity.OK, "The workload of ROLLOUT can be read."),
+        "workload-unknown": Code(
+            Severity.PROBLEM,
+            "The workload of ROLLOUT can't be read, so it can't be rolled.",
+            "bind the Role of manifests/examples/rollout, and mend ROLLOUT",
+        ),
         "inotify": Code(Severity.OK, "inotify is to be had."),
         "inotify-limit": Code(
             Severity.WARNING,

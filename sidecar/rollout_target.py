@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Protocol  # Any: what JSON holds
@@ -49,18 +50,8 @@ class RolloutTarget:
         self._settings = settings
         self._volumes = volumes
         self._notes = notes
-        kind, name = settings.kind, settings.name
-        namespace, kinds = settings.namespace, f"{kind}s"
-        path = f"/apis/apps/v1/namespaces/{namespace}/{kinds}/{name}"
-        forbidden = (
-            "bind this pod's ServiceAccount to a Role with the verbs get and patch on"
-            f" {kinds} of apps, resourceNames [{name}]: see manifests/examples/rollout"
-        )
-        missing = f"there is no {settings.title} in {namespace}: mend ROLLOUT"
-        self._get, self._patch = (
-            Call(cluster, method, path, wake=wake, forbidden=forbidden, missing=missing)
-            for method in ("GET", "PATCH")
-        )
+        self._get = _call(settings, cluster, "GET", wake)
+        self._patch = _call(settings, cluster, "PATCH", wake)
         self._holds = False
         self._waiting: Workload | None = None
         """The workload as it was last seen, once the rollout has begun."""
@@ -153,19 +144,7 @@ class RolloutTarget:
             answer = yield from answered(exchange)
         finally:
             exchange.abandon()
-        return self._read(call.judged(answer))
-
-    def _read(
-        self, document: Mapping[str, Any] | ReloadError
-    ) -> Workload | ReloadError:
-        if isinstance(document, ReloadError):
-            return document
-        try:
-            return parse(self._settings.title, document)
-        except ValueError as error:
-            return ReloadError(
-                "protocol", str(error), "see that ROLLOUT names a workload of apps/v1"
-            )
+        return _read(self._settings, call.judged(answer))
 
     def _digest(self, change: Change, uid: str) -> str:
         shown = {volume.path: volume.digest for volume in change.volumes}
@@ -199,7 +178,7 @@ class RolloutTarget:
         answer = self._looking.result() if self._looking else None
         if answer is not None:
             self._looking = None
-            workload = self._read(self._get.judged(answer))
+            workload = _read(self._settings, self._get.judged(answer))
             if isinstance(workload, ReloadError):
                 pass  # the next look may be answered, and nothing depends on it
             elif workload.config == self._settings.own:
@@ -209,3 +188,48 @@ class RolloutTarget:
         if self._waiting and now >= self._look_at:
             self._look_at = now + _LOOK_EVERY
             self._looking = self._get.start()
+
+
+def ask(settings: RolloutSettings, cluster: ClusterSettings) -> Workload | ReloadError:
+    """Get the workload once, and wait for it: for who explains, and has no loop."""
+    answered = threading.Event()
+    call = _call(settings, cluster, "GET", answered.set)
+    try:
+        exchange = call.start()
+        answered.wait(max(0.0, exchange.deadline - time.monotonic()))
+        answer = exchange.result() or exchange.timed_out()
+        return _read(settings, call.judged(answer))
+    finally:
+        call.close()
+
+
+def _call(
+    settings: RolloutSettings,
+    cluster: ClusterSettings,
+    method: str,
+    wake: Callable[[], None],
+) -> Call:
+    kinds, name, namespace = f"{settings.kind}s", settings.name, settings.namespace
+    return Call(
+        cluster,
+        method,
+        f"/apis/apps/v1/namespaces/{namespace}/{kinds}/{name}",
+        wake=wake,
+        forbidden="bind this pod's ServiceAccount to a Role with the verbs get and"
+        f" patch on {kinds} of apps, resourceNames [{name}]: see"
+        " manifests/examples/rollout",
+        missing=f"there is no {settings.title} in {namespace}: mend ROLLOUT",
+    )
+
+
+def _read(
+    settings: RolloutSettings, document: Mapping[str, Any] | ReloadError
+) -> Workload | ReloadError:
+    if isinstance(document, ReloadError):
+        return document
+    try:
+        return parse(settings.title, document)
+    except ValueError as error:
+        return ReloadError(
+            "protocol", str(error), "see that ROLLOUT names a workload of apps/v1"
+        )

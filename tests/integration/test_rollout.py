@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +16,7 @@ import pytest
 
 from tests.api_server import ApiServer, Call
 from tests.kubelet import KubeletVolume
-from tests.pod import pod
+from tests.pod import in_a_pod, pod
 from tests.sidecar_process import SidecarProcess
 from tests.waiting import wait_until
 
@@ -281,3 +285,21 @@ def test_a_pod_of_another_workload_is_told_that_it_waits_in_vain(
 
     assert "ROLLOUT names another workload" in warning.facts["message"]
     assert first.target()["hint"] == warning.facts["message"]
+
+
+def test_check_says_whether_the_workload_can_be_read(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    """A Role that is missing shows before the first change needs it."""
+    made = in_a_pod(api, tmp_path / "web-1")
+    command = [*made.prefix, sys.executable, "-m", "sidecar", "check", "--json"]
+
+    def found() -> dict[str, str]:
+        env = {"PATH": os.environ["PATH"], "HTTP_LISTEN": "off"} | made.env | ROLLOUT
+        done = subprocess.run(command, env=env, capture_output=True, check=False)
+        findings = json.loads(done.stdout)["findings"]
+        return {finding["code"]: finding["mend"] or "" for finding in findings}
+
+    assert "workload" in found()
+    api.refuse = lambda _: (403, "cannot get")
+    assert "get and patch on deployments of apps" in found()["workload-unknown"]
