@@ -235,38 +235,20 @@ def write(path: Path, document: Document) -> None:
     path.write_text(json.dumps(document))
 
 
-FOLDERS = ("immutable", "restart", "rollout")
 POLICY = EXAMPLES / "rollout/policy.yaml"
 EVENTS = CHECKOUT / "manifests/events/role.yaml"
 
 
-@pytest.mark.parametrize("version", [OLDEST, NEWEST])
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_an_example_of_several_files_fits_the_schema_of(
-    version: str, folder: str
-) -> None:
-    """It is applied with `kubectl apply -k`."""
-    found = kustomize(EXAMPLES / folder)
-
-    assert [None] * len(found) == [refused(document, version) for document in found]
+# the component's example is half a pod, and kustomize adds the other half
+WHOLE = [it for it in (*FILES, *FOLDERS) if it.name != "component"]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_lint_has_nothing_to_say_of_an_example_of_several_files(folder: str) -> None:
+@pytest.mark.parametrize("example", WHOLE, ids=lambda it: it.name)
+def test_lint_has_nothing_to_say_of_an_example(example: Path) -> None:
     """Its variables are read as the sidecar reads them, and its mounts looked at."""
-    found = json.loads(call("lint", "--output", "json", EXAMPLES / folder).stdout)
+    found = json.loads(call("lint", "--output", "json", example).stdout)
 
     assert [] == found
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_an_example_of_several_files_passes_the_restricted_standard(
-    folder: str,
-) -> None:
-    """As the others do."""
-    (pod,) = pods(kustomize(EXAMPLES / folder))
-
-    assert [] == against_restricted(pod)
 
 
 def test_the_policy_fits_the_first_version_that_has_it() -> None:
