@@ -396,10 +396,10 @@ def test_a_program_that_its_supervisor_restarts_is_ended_once(
     try:
         with SidecarProcess(settings | FAST) as process:
             process.wait_for("already_fresh")
-            polls = _turns(process)
+            polls = turns(process)
             volume.write({"app": "2"})
             process.wait_for("reload_succeeded")
-            wait_until(lambda: _turns(process) > polls + 5, "several polls came round")
+            wait_until(lambda: turns(process) > polls + 5, "several polls came round")
             assert 1 == len(process.events("signal_sent"))
     finally:
         os.killpg(supervisor.pid, signal.SIGKILL)
@@ -408,7 +408,7 @@ def test_a_program_that_its_supervisor_restarts_is_ended_once(
     assert "again\n" == (tmp_path / "restarts").read_text()
 
 
-def _turns(process: SidecarProcess) -> int:
+def turns(process: SidecarProcess) -> int:
     """Return how often the loop went to sleep: polls, and what we asked."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])

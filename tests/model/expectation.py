@@ -51,7 +51,10 @@ class Expectation(Witness):
         self._changed_early = False
         """Whether a volume changed before every other one had settled once."""
 
-        self._first_noticed: float | None = None
+        self._drained = -inf
+        self._quiet_until: float | None = None
+        """When events were taken the last time before those that did not settle."""
+
         self._noticed = -inf
         self._looks = (-inf, -inf)
         self._watch_doubtful = False
@@ -91,7 +94,7 @@ class Expectation(Witness):
         self._generations = {}
         self._started_at = world.now
         self._changed_early = False
-        self._first_noticed = None
+        self._drained, self._quiet_until = -inf, None
         self._noticed = -inf
         self._voided_at = -inf
         self._watch_doubtful = world.watching != "events"
@@ -105,8 +108,8 @@ class Expectation(Witness):
         """
         self.owed = set()
         self._recalled = set()
-        noticed = inf if self._first_noticed is None else self._first_noticed
-        self._confirmed = {w: at for w, at in self._confirmed.items() if at < noticed}
+        quiet = inf if self._quiet_until is None else self._quiet_until
+        self._confirmed = {w: at for w, at in self._confirmed.items() if at < quiet}
 
     def _forgive(self) -> None:
         """Let everybody who is not known to hold the content be told from anew."""
@@ -152,10 +155,12 @@ class Expectation(Witness):
 
     # What the sidecar does.
 
-    def noticed(self) -> None:
-        self._noticed = self._world.now
-        if self._first_noticed is None:
-            self._first_noticed = self._world.now
+    def drained(self, *, noticed: bool) -> None:
+        if noticed:
+            self._noticed = self._world.now
+            if self._quiet_until is None:  # an event does not tell how old it is
+                self._quiet_until = self._drained
+        self._drained = self._world.now
 
     def settled(self, path: str, generation: str) -> None:
         if self._generations.get(path) != generation:
@@ -165,7 +170,7 @@ class Expectation(Witness):
             v.whole and self._generations.get(v.path) == v.kubelet.generation
             for v in self._world.volumes
         ):
-            self._first_touch = self._first_noticed = None
+            self._first_touch = self._quiet_until = None
             self._watch_doubtful = self._world.watching != "events"
             if self._world.now > self._looks[1]:
                 self._looks = (self._looks[1], self._world.now)
@@ -236,12 +241,8 @@ class Expectation(Witness):
         if self._watch_doubtful:  # it may have happened at any time since then
             before = self._looks[self._looks[1] < self._world.now]
             touched = min(touched, before)
-        elif self._first_noticed is not None:  # an event does not tell how old it is
-            self.excused.update(
-                program
-                for program in self.programs()
-                if touched <= program.born <= self._first_noticed
-            )
+        elif self._quiet_until is not None:
+            touched = min(touched, self._quiet_until)
         kept = {who: at for who, at in self._confirmed.items() if at < touched}
         for program in self.programs():
             fresh = by_start and self._started_fresh(program)

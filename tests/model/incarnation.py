@@ -99,7 +99,7 @@ class Choices:
 class Witness:
     """What the test wants to see of the sidecar's work; it notes, and may object."""
 
-    def noticed(self) -> None: ...
+    def drained(self, *, noticed: bool) -> None: ...
 
     def settled(self, path: str, generation: str) -> None: ...
 
@@ -328,8 +328,7 @@ class _Watch(Watch):
 
     def drain(self) -> Events:
         events, self._events = self._events, Events()
-        if events.any:
-            self._witness.noticed()
+        self._witness.drained(noticed=events.any)
         return events
 
 
