@@ -121,6 +121,8 @@ class Configuration:
         self._progress = progress
         self._settled: dict[str, Settled] = {}
         self._pending: dict[str, _Pending] = {}
+        self._away: dict[str, float] = {}
+        """Since when a volume that had settled can't be read, CLOCK_MONOTONIC."""
 
     @property
     def settled(self) -> Mapping[str, Settled]:
@@ -165,13 +167,19 @@ class Configuration:
         return bool(self._pending)
 
     @property
+    def away(self) -> bool:
+        """Whether a volume that had settled can't be read now."""
+        return bool(self._away)
+
+    @property
     def written_until(self) -> float:
         """When the last volume that is being written has had its time.
 
-        One that stays broken holds up nobody for longer than `DEBOUNCE_MAX`.
+        One that stays broken, or away, holds up nobody for longer than `DEBOUNCE_MAX`.
         """
-        pending = self._pending.values()
-        return max((one.overdue_at(self._pace) for one in pending), default=-inf)
+        broken = [one.overdue_at(self._pace) for one in self._pending.values()]
+        away = [since + self._pace.debounce_max for since in self._away.values()]
+        return max([*broken, *away], default=-inf)
 
     def flawed(self, now: float) -> dict[str, frozenset[str]]:
         """Return the links of each volume that ought to have become whole by now."""
@@ -228,9 +236,12 @@ class Configuration:
         recheck_at = inf
         for path in readings.problems:
             self._pending.pop(path, None)
+            if path in self._settled:
+                self._away.setdefault(path, clocks.monotonic)
         for path, snapshot in readings.snapshots.items():
             before = self._settled.get(path)
-            if before and snapshot.same_files(before.snapshot):
+            was_away = self._away.pop(path, None) is not None
+            if before and snapshot.same_files(before.snapshot) and not was_away:
                 self._pending.pop(path, None)
                 self._settled[path] = Settled(snapshot, before.swapped)
                 continue

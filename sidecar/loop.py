@@ -85,6 +85,9 @@ class Loop:
         self._looked_at = -inf
         """CLOCK_BOOTTIME of the last look that took in all there was, in seconds."""
 
+        self._drained_at = -inf
+        """CLOCK_BOOTTIME when the events were taken last, in seconds."""
+
         self._moved_since: float | None = None
         """CLOCK_BOOTTIME of the earliest swap that may not have settled, in seconds."""
 
@@ -173,16 +176,20 @@ class Loop:
         self._drain()
 
     def _drain(self) -> bool:
-        """Take the events there are; say whether anything was written."""
+        """Take the events there are; say whether anything was written.
+
+        They don't tell how old they are, and we may have been stopped since the last.
+        """
+        before, self._drained_at = self._drained_at, proc.boot_time()
         events = self._parts.watch.drain()
         if events.overflowed:
             self._parts.report.watch_error("overflow")
         if events.any:
-            self._notice(since=proc.boot_time())
+            self._notice(since=before)
         return events.any
 
     def _notice(self, since: float) -> None:
-        """Let it settle. What no event told of may be as old as the last look."""
+        """Let it settle; the first of it happened after `since`, CLOCK_BOOTTIME."""
         self._noticed = proc.boot_time()
         self._moved_since = min(self._moved_since or inf, since)
         self._schedule = self._schedule.noticed(time.monotonic())
@@ -190,11 +197,12 @@ class Loop:
     def _look(self) -> None:
         """Read the volumes if anything may have happened; take up what is new."""
         schedule, now = self._schedule, proc.boot_time()
+        written = False
         if self._cover():  # what happened before there was a watch is not known
             self._notice(since=self._looked_at)
             return
         if schedule.settling or time.monotonic() >= schedule.recheck_at:
-            look = self._read()
+            look, written = self._read()
             if look is None:
                 return
             self._take_up(look)
@@ -212,11 +220,13 @@ class Loop:
             degraded=self._degraded is not None or not self._readable,
             recheck_at=recheck_at,
         )
-        if new_watch:
+        if new_watch or written:
             self._notice(since=now)
 
-    def _read(self) -> Look | None:
-        """Read all volumes; None if something was written meanwhile: look again.
+    def _read(self) -> tuple[Look | None, bool]:
+        """Read all volumes; say whether something was written meanwhile.
+
+        Then there is no look, unless that has gone on for too long.
 
         A swap during the reading is newer than the last event that was noticed, and who
         started between the two has read neither.
@@ -224,14 +234,15 @@ class Loop:
         configuration = self._parts.configuration
         readings = configuration.read()
         now, noticed = proc.boot_time(), self._noticed
-        if self._drain():
+        written = self._drain()
+        if written:
             if time.monotonic() < self._schedule.impatient_at:
-                return None
+                return None, True
             noticed = now
         elif self._degraded and noticed is not None:
             noticed = now
         clocks = Clocks(time.monotonic(), proc.boot_time(), proc.boot_offset())
-        return configuration.settle(readings, clocks, noticed)
+        return configuration.settle(readings, clocks, noticed), written
 
     def _take_up(self, look: Look) -> None:
         self._show(look)
@@ -244,14 +255,13 @@ class Loop:
         elif look.changes:
             self._changed(self._change, look)
         elif look.swapped:
+            since = self._moved_since or self._looked_at
+            change = self._change = _again(self._change)
             for courier in self._parts.couriers:
                 courier.swapped(
-                    self._change,
-                    configuration.fresh_from,
-                    self._moved_since or self._looked_at,
-                    time.monotonic(),
+                    change, configuration.fresh_from, since, time.monotonic()
                 )
-        if not configuration.unsettled:
+        if not configuration.unsettled and not configuration.away:
             self._moved_since = None
 
     def _show(self, look: Look) -> None:
@@ -347,7 +357,7 @@ class Loop:
     def _tell_again(self, change: Change, couriers: frozenset[Courier]) -> None:
         """SIGHUP to us: tell everybody, fresh or not."""
         self._recalled -= couriers
-        change = self._change = replace(change, number=change.number + 1)
+        change = self._change = _again(change)
         for courier in couriers:
             courier.target.voided(proc.boot_time())
             courier.changed(change, time.monotonic())
@@ -356,8 +366,7 @@ class Loop:
         """Look in the quiet whether somebody came who must be told."""
         if self._change is None:
             return
-        # a number of its own: what VERIFY_CHANGES found before is asked for again
-        change = self._change = replace(self._change, number=self._change.number + 1)
+        change = self._change = _again(self._change)
         for courier in self._parts.couriers:
             courier.review(change, time.monotonic())
 
@@ -431,6 +440,11 @@ def _flawed(path: str, flaws: frozenset[str] | None) -> str | None:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _again(change: Change) -> Change:
+    """Number it anew: what VERIFY_CHANGES found before is asked for again."""
+    return replace(change, number=change.number + 1)
 
 
 def _signals(courier: Courier) -> bool:

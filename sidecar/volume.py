@@ -107,10 +107,14 @@ class Snapshot:
     def same_files(self, other: Snapshot) -> bool:
         """Whether nothing was written between two readings, not even equal content.
 
-        The digest too, because two writes within a tick leave one signature.
+        The digest too, because two writes within a tick leave one signature; of a plain
+        directory also the newest time, because a link in it may lead somewhere else for
+        a while, and what it led to before and after was not written.
         """
-        ours = (self.generation, self.flaws, self.digest)
-        theirs = (other.generation, other.flaws, other.digest)
+        newest = None if self.generation else self.changed
+        other_newest = None if other.generation else other.changed
+        ours = (self.generation, self.flaws, self.digest, newest)
+        theirs = (other.generation, other.flaws, other.digest, other_newest)
         return ours == theirs and {
             name: key.signature for name, key in self.keys.items()
         } == {name: key.signature for name, key in other.keys.items()}
