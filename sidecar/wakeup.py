@@ -38,11 +38,13 @@ class Wakeup:
         self,
         ready: selectors.BaseSelector,
         shutdown_timeout: float,
+        forced: int,
         overdue: Callable[[], None],
     ) -> None:
-        """`overdue` tells of an end that had to be forced; then it is forced."""
+        """`overdue` tells of an end that had to be forced, with the status `forced`."""
         self._ready = ready
         self._shutdown_timeout = shutdown_timeout
+        self._forced = forced
         self._overdue = overdue
         self._forcing = False
         self._stops = 0
@@ -104,7 +106,7 @@ class Wakeup:
             # again, because the log may be what does not come to its end
             signal.setitimer(signal.ITIMER_REAL, _AT_ONCE / 2)
             self._overdue()
-        os._exit(0)
+        os._exit(self._forced)
 
     def __enter__(self) -> Self:
         self._ready.register(self._reader, selectors.EVENT_READ)
