@@ -268,8 +268,9 @@ def _overdue(report: Report, status: int) -> None:
         status=status,
         reason="shutdown",
         detail="what was under way did not come to its end in time",
-        hint="if this happens again, look for a regular expression that takes for ever"
-        " (PROCESS_CMDLINE, VERIFY_BODY, VERIFY_CHANGES)",
+        hint="if this happens again, look for what may hold it up: a log that nobody"
+        " reads, a volume that is slow to read, or a regular expression that takes for"
+        " ever (PROCESS_CMDLINE, VERIFY_BODY, VERIFY_CHANGES)",
     )
 
 

@@ -6,8 +6,10 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -48,6 +50,7 @@ class Wakeup:
         self._overdue = overdue
         self._forcing = False
         self._stops = 0
+        self._stopped_at = inf
         self._hangup = False
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
@@ -56,6 +59,10 @@ class Wakeup:
     def stops(self) -> int:
         """How many times SIGTERM or SIGINT came."""
         return self._stops
+
+    def stopped_at(self) -> float:
+        """CLOCK_MONOTONIC when the first of them came, in seconds; inf: none did."""
+        return self._stopped_at
 
     def take_hangup(self) -> bool:
         """Whether SIGHUP came since this was last asked."""
@@ -92,6 +99,8 @@ class Wakeup:
         else:
             self._stops += 1
             first = self._stops == 1
+            if first:
+                self._stopped_at = time.monotonic()
             self._alarm(self._shutdown_timeout + _OVERDUE if first else _AT_ONCE)
 
     def _alarm(self, seconds: float) -> None:

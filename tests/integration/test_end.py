@@ -10,9 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -97,17 +98,22 @@ def waits_to_write(pid: int) -> bool:
     return "pipe_write" in Path(f"/proc/{pid}/wchan").read_text()
 
 
+def fill(writer: int) -> None:
+    """Leave no room in a pipe, for whoever writes there too."""
+    # an opening of its own: theirs must go on to block
+    own = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while os.write(own, b"x"):
+            pass
+    os.close(own)
+
+
 def test_a_log_that_nobody_reads_does_not_hold_up_the_end(
     volume: KubeletVolume,
 ) -> None:
     """The pipe is full, and a line blocks until somebody empties it."""
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    try:
-        while os.write(writer, b"x"):
-            pass
-    except BlockingIOError:
-        os.set_blocking(writer, True)
+    fill(writer)
     with subprocess.Popen(
         [sys.executable, "-m", "sidecar"],
         cwd=CHECKOUT,
@@ -125,6 +131,46 @@ def test_a_log_that_nobody_reads_does_not_hold_up_the_end(
         sidecar.terminate()
         assert 0 == sidecar.wait(10)
         os.close(reader)
+
+
+def test_a_turn_that_takes_long_does_not_make_the_end_late(
+    volume: KubeletVolume,
+) -> None:
+    """The time to finish counts from the signal, so nobody has to force the end."""
+    reader, writer = os.pipe()
+    reading, go_on = os.fdopen(reader), threading.Event()
+    with (
+        Hook(lambda _request, _n: Answer(hold=go_on)) as hook,
+        subprocess.Popen(
+            [sys.executable, "-m", "sidecar"],
+            cwd=CHECKOUT,
+            env=os.environ
+            | {
+                "WATCH_DIRS": str(volume.path),
+                "WEBHOOK_URL": hook.url,
+                "HTTP_LISTEN": "off",
+                "CATCH_UP": "always",
+                "SHUTDOWN_TIMEOUT": "2s",
+            },
+            stderr=writer,
+        ) as sidecar,
+        reading,
+    ):
+        hook.wait_for(1)
+        fill(writer)
+        volume.write({"app": "2"})
+        wait_until(lambda: waits_to_write(sidecar.pid), "it waits for the log")
+        began = time.monotonic()
+        sidecar.terminate()
+        wait_until(lambda: time.monotonic() > began + 1.5, "the turn took that long")
+        os.close(writer)
+        log = reading.read()
+        assert 0 == sidecar.wait(10)
+        go_on.set()
+
+    stopped = log.splitlines()[-1]
+    assert '"stopped"' in stopped
+    assert "reason" not in stopped
 
 
 def test_a_forced_end_of_once_is_no_success(volume: KubeletVolume) -> None:
