@@ -43,7 +43,8 @@ def _for_people(arguments: list[str]) -> int:
 
 
 def _end(*_: object) -> None:
-    os._exit(0)
+    """End at once; only who runs until it is told to stop has then done its work."""
+    os._exit(1 if sys.argv[1:] else 0)
 
 
 def _fill_standard_streams() -> None:

@@ -96,8 +96,10 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         metrics = Metrics()
         watched = tuple(str(path) for path in settings.watch.dirs)
         report = Report(log, metrics, _names(settings), watched)
+        forced = 1 if once else 0
+        timeout = settings.shutdown_timeout
         wakeup = stack.enter_context(
-            Wakeup(ready, settings.shutdown_timeout, lambda: _overdue(report))
+            Wakeup(ready, timeout, forced, lambda: _overdue(report, forced))
         )
         heart = Heart(wakeup.wake)
         couriers = _couriers(settings, report, wakeup, stack)
@@ -164,7 +166,7 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         if once:
             status = 0 if loop.run_once() else 1
         else:
-            loop.run(settings.shutdown_timeout)
+            loop.run(timeout)
         report.stopped(status=status)
         return status
 
@@ -260,14 +262,15 @@ def _couriers(
     ]
 
 
-def _overdue(report: Report) -> None:
+def _overdue(report: Report, status: int) -> None:
     """Tell of an end that had to be forced."""
     report.stopped(
-        status=0,
+        status=status,
         reason="shutdown",
         detail="what was under way did not come to its end in time",
-        hint="if this happens again, look for a regular expression that takes for ever"
-        " (PROCESS_CMDLINE, VERIFY_BODY, VERIFY_CHANGES)",
+        hint="if this happens again, look for what may hold it up: a log that nobody"
+        " reads, a volume that is slow to read, or a regular expression that takes for"
+        " ever (PROCESS_CMDLINE, VERIFY_BODY, VERIFY_CHANGES)",
     )
 
 

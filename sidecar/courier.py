@@ -57,6 +57,10 @@ class Courier:
         self._last_reload_at = -inf
         self._stale_since: float | None = None
         self._last: tuple[Result | None, ReloadError | None] = (None, None)
+        self._rejection: ReloadError | None = None
+        """The last one. Who is stale and is not told any more had it of this content:
+        in this reload, or in one before, when somebody else has come since."""
+
         self._attempts = 0
         self._was_fresh = False
 
@@ -204,13 +208,18 @@ class Courier:
 
     def _nobody_to_tell(self, reload: Reload, now: float, *, stale: bool) -> None:
         """End a reload whose target is fresh by itself, or was told often enough."""
+        rejection = self._rejection if stale and reload.attempts else None
+        if rejection:
+            self._last = (Result.REJECTED, rejection)
         self._done()
+        if rejection:
+            report = self._report
+            self._tell_error(report.reload_rejected, reload, rejection, retry_in=None)
+            self._end(reload, Result.REJECTED, now, rejection.reason)
         if not stale:
             self._report.already_fresh(self.target.name)
-        if reload.attempts and stale:
-            self._end(reload, Result.REJECTED, now, "died")
-        elif reload.attempts:
-            self._succeed(reload, now)
+            if reload.attempts:
+                self._succeed(reload, now)
 
     def _resume(self, steps: Steps, now: float) -> None:
         try:
@@ -227,6 +236,7 @@ class Courier:
 
         What `/status` shows is changed before the log tells of it.
         """
+        self._rejection = outcome.rejection or self._rejection
         if outcome.failure:
             self._last = (Result.FAILED, outcome.failure)
         elif outcome.rejection:

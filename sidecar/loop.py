@@ -401,8 +401,11 @@ class Loop:
         return new
 
     def _finish(self, timeout: float) -> None:
-        """Begin nothing new, but let what is under way come to its end."""
-        until = time.monotonic() + timeout
+        """Begin nothing new, but let what is under way come to its end.
+
+        A turn may have gone on after the signal, and the alarm counts from that, too.
+        """
+        until = min(self._parts.wakeup.stopped_at(), time.monotonic()) + timeout
         stops = self._parts.wakeup.stops()
         while self._parts.wakeup.stops() == stops and time.monotonic() < until:
             running = [courier for courier in self._parts.couriers if courier.running]

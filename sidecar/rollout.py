@@ -133,23 +133,26 @@ def decide(own: str | None, workload: Workload, digest: str) -> Start | None:
     return Start(f"{digest}.{number}", workload.resource_version)
 
 
-def digest_of(volumes: Sequence[tuple[str, str | None]], uid: str) -> str:
+def digest_of(
+    volumes: Sequence[tuple[str, str | None]], uid: str, unrelated: str
+) -> str:
     """Return one digest for all volumes, each with its digest and what may be shown.
 
-    What may not be shown as it is gets keyed with the workload's UID, so that equal
-    secrets of two workloads don't show as equal and no table of hashes helps.
+    What is shown but not as it is gets keyed with the workload's UID too, so that equal
+    secrets of two workloads don't show as equal. The UID alone hides nothing: it stands
+    beside the annotation, and short secrets could be tried out. So where nothing may be
+    shown it is `unrelated`, which nobody minds, since nobody compares content.
     """
-    digests = [
-        bare
-        if shown == bare
-        else hmac.new(
-            uid.encode(), (shown or bare).encode(), hashlib.sha256
-        ).hexdigest()
-        for bare, shown in volumes
-    ]
+    digests = [_annotated(bare, shown, uid) or unrelated for bare, shown in volumes]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _annotated(bare: str, shown: str | None, uid: str) -> str | None:
+    if shown is None or shown == bare:
+        return shown
+    return hmac.new(uid.encode(), shown.encode(), hashlib.sha256).hexdigest()
 
 
 def obstacle(workload: Workload, ordinal: int | None, still: float) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -154,6 +155,7 @@ class RolloutTarget:
                 for path, bare in zip(self._volumes, change.content, strict=True)
             ],
             uid,
+            unrelated=os.urandom(32).hex(),
         )
 
     def _wait_for(self, workload: Workload) -> None:

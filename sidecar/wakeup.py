@@ -6,8 +6,10 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -38,14 +40,17 @@ class Wakeup:
         self,
         ready: selectors.BaseSelector,
         shutdown_timeout: float,
+        forced: int,
         overdue: Callable[[], None],
     ) -> None:
-        """`overdue` tells of an end that had to be forced; then it is forced."""
+        """`overdue` tells of an end that had to be forced, with the status `forced`."""
         self._ready = ready
         self._shutdown_timeout = shutdown_timeout
+        self._forced = forced
         self._overdue = overdue
         self._forcing = False
         self._stops = 0
+        self._stopped_at = inf
         self._hangup = False
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
@@ -54,6 +59,10 @@ class Wakeup:
     def stops(self) -> int:
         """How many times SIGTERM or SIGINT came."""
         return self._stops
+
+    def stopped_at(self) -> float:
+        """CLOCK_MONOTONIC when the first of them came, in seconds; inf: none did."""
+        return self._stopped_at
 
     def take_hangup(self) -> bool:
         """Whether SIGHUP came since this was last asked."""
@@ -90,6 +99,8 @@ class Wakeup:
         else:
             self._stops += 1
             first = self._stops == 1
+            if first:
+                self._stopped_at = time.monotonic()
             self._alarm(self._shutdown_timeout + _OVERDUE if first else _AT_ONCE)
 
     def _alarm(self, seconds: float) -> None:
@@ -104,7 +115,7 @@ class Wakeup:
             # again, because the log may be what does not come to its end
             signal.setitimer(signal.ITIMER_REAL, _AT_ONCE / 2)
             self._overdue()
-        os._exit(0)
+        os._exit(self._forced)
 
     def __enter__(self) -> Self:
         self._ready.register(self._reader, selectors.EVENT_READ)

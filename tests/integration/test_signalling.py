@@ -14,6 +14,7 @@ from sidecar import proc, processes
 from sidecar.errors import ReloadError
 from sidecar.proc import Credentials
 from sidecar.processes import Process
+from sidecar.schedule import REJECTIONS
 from sidecar.settings import ProcessSettings
 from sidecar.signalling import Handle, guard, permitted
 from tests.kubelet import KubeletVolume
@@ -207,6 +208,43 @@ def test_a_program_that_does_not_come_back_is_rejected(volume: KubeletVolume) ->
         rejected.facts["retry_in"],
     )
     assert "nothing took its place" in rejected.facts["detail"]
+
+
+def test_a_rejection_stays_the_last_word_when_who_could_not_be_told_is_gone(
+    volume: KubeletVolume,
+) -> None:
+    """The failures that came after it held the reload up, and did not end it."""
+    settings = {
+        "WATCH_DIRS": str(volume.path),
+        "PROCESS_SELECT": "all",
+        "PROCESS_CMDLINE": f"witness.py {volume.path} ",
+        "VERIFY_ALIVE": "0",
+        "VERIFY_URL": "http://127.0.0.1:1/",
+        "VERIFY_TIMEOUT": "100ms",
+        "RETRY_INITIAL": "20ms",
+        "RETRY_MAX": "100ms",
+        "CATCH_UP": "always",
+    }
+    with (
+        Witness(volume.path),
+        Witness(volume.path, mode="default") as refused,
+        SidecarProcess(settings) as process,
+    ):
+        process.wait_for("reload_rejected", count=REJECTIONS)
+        process.wait_for("reload_failed", attempt=REJECTIONS + 1)
+        refused.signal(signal.SIGKILL)
+        rejected = process.wait_for("reload_rejected", count=REJECTIONS + 1)
+        wait_until(lambda: process.status()["reloads"], "it ended")
+        target, [reload] = process.target("process"), process.status()["reloads"]
+        reasons = {one.facts["reason"] for one in process.events("reload_rejected")}
+
+    assert "died" not in reasons
+    assert {reload["reason"]} == reasons
+    assert None is rejected.facts["retry_in"]
+    assert ("rejected", rejected.facts["detail"]) == (
+        target["last_result"],
+        target["last_error"],
+    )
 
 
 def test_who_came_since_the_last_look_is_told_in_the_same_attempt(

@@ -263,12 +263,16 @@ class _Wakeup(Wakeup):
     def __init__(self, wake: Callable[[], None], kernel: _Processes) -> None:
         self.wake_up = wake
         self.stopping = 0
+        self.stopping_since = inf
         self.hangup = False
         self._kernel = kernel
         self._descriptors: dict[int, int] = {}
 
     def stops(self) -> int:
         return self.stopping
+
+    def stopped_at(self) -> float:
+        return self.stopping_since
 
     def take_hangup(self) -> bool:
         hangup, self.hangup = self.hangup, False
@@ -592,6 +596,8 @@ class Incarnation:
 
     def stop(self) -> None:
         self._wakeup.stopping += 1
+        since = self._wakeup.stopping_since
+        self._wakeup.stopping_since = min(since, self._world.monotonic)
         self._wake()
 
     def freeze(self, seconds: float) -> None:

@@ -65,24 +65,31 @@ def test_a_patch_is_for_the_workload_that_was_seen() -> None:
 
 def test_the_digest_of_a_configmap_is_shown_as_it_is() -> None:
     """It is the one of `/status`, so that both can be compared."""
-    assert "d1" == digest_of([("d1", "d1")], UID)
+    assert "d1" == digest_of([("d1", "d1")], UID, "random")
 
 
-@pytest.mark.parametrize(("shown", "hashed"), [(None, b"d1"), ("keyed", b"keyed")])
-def test_any_other_digest_is_keyed(shown: str | None, hashed: bytes) -> None:
-    """Who may read a Deployment may not thereby compare Secrets."""
-    expected = hmac.new(UID.encode(), hashed, hashlib.sha256).hexdigest()
+def test_a_digest_with_a_key_is_keyed_with_the_workload_too() -> None:
+    """Who may read two Deployments may not thereby compare their Secrets."""
+    expected = hmac.new(UID.encode(), b"keyed", hashlib.sha256).hexdigest()
 
-    assert expected == digest_of([("d1", shown)], UID)
-    assert expected != digest_of([("d1", shown)], "another")
+    assert expected == digest_of([("d1", "keyed")], UID, "random")
+    assert expected != digest_of([("d1", "keyed")], "another", "random")
+
+
+def test_where_nothing_may_be_shown_the_content_makes_no_difference() -> None:
+    """The UID stands in the same object, so a PIN could be tried out in a second."""
+    assert "random" == digest_of([("d1", None)], UID, "random")
+    assert digest_of([("d1", None), ("d", "d")], UID, "random") == digest_of(
+        [("d2", None), ("d", "d")], UID, "random"
+    )
 
 
 def test_several_volumes_have_one_digest() -> None:
     """Each of them changes it, and so does their order."""
-    both = digest_of([("d1", "d1"), ("d2", "d2")], UID)
+    both = digest_of([("d1", "d1"), ("d2", "d2")], UID, "random")
 
-    assert both != digest_of([("d2", "d2"), ("d1", "d1")], UID)
-    assert both != digest_of([("d1", "d1"), ("d3", "d3")], UID)
+    assert both != digest_of([("d2", "d2"), ("d1", "d1")], UID, "random")
+    assert both != digest_of([("d1", "d1"), ("d3", "d3")], UID, "random")
 
 
 def document(**changes: Any) -> dict[str, Any]:
