@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from .change import Change
@@ -48,15 +49,16 @@ Steps = Generator[Wait, None, Outcome]
 
 
 def answered(
-    exchange: Exchange, *, told: bool = True
+    exchange: Exchange, *, told: bool = True, until: float = inf
 ) -> Generator[Wait, None, Response | ReloadError]:
-    """Wait for an answer, as long as the exchange may take."""
+    """Wait for an answer as long as the exchange may take, but until then at most."""
+    deadline = min(exchange.deadline, until)
     while (answer := exchange.result()) is None:
-        if time.monotonic() >= exchange.deadline:
+        if time.monotonic() >= deadline:
             failure = exchange.timed_out()
             exchange.abandon()
             return failure
-        yield Wait(exchange.deadline, told)
+        yield Wait(deadline, told)
     return answer
 
 

@@ -44,7 +44,12 @@ class Disclosure:
         identity = (root.device, root.inode) if root else None
         known = self._config_maps.get(path)
         if known is None or known[0] != identity:
-            mounted = mounts.parse(proc.mountinfo("self"))
+            try:
+                mounted = mounts.parse(proc.mountinfo("self"))
+            except OSError:
+                mounted = ()
+            if not mounted:  # no descriptor is left: it is asked again next time
+                return False
             is_one = mounts.is_config_map(mounted, os.path.realpath(path))
             known = self._config_maps[path] = (identity, is_one)
         return known[1]

@@ -6,6 +6,7 @@ time, so their files are read here, without the layers of `open` and of an objec
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import dataclass
@@ -99,10 +100,12 @@ def credentials(pid: int | str) -> Credentials | None:
 
 
 def mountinfo(pid: int | str) -> str:
-    """Read a process's mounts; empty if it is gone or hidden from us."""
+    """Read a process's mounts; empty if it is gone, a zombie, or hidden from us."""
     try:
         return _read(pid, "mountinfo") or ""
-    except OSError:  # EINVAL for a zombie
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a zombie's says
+            raise
         return ""
 
 

@@ -14,7 +14,7 @@ from .change import Change
 from .errors import ReloadError
 from .freshness import GRACE, Ledger
 from .mounts import Container
-from .processes import Found, Match, Process, ProcessId, Table
+from .processes import Found, Match, PidFile, Process, ProcessId, Table
 from .schedule import REJECTIONS
 from .settings import TERMINATING, ProcessSettings, signal_name
 from .signalling import Handle, guard
@@ -76,6 +76,7 @@ class ProcessTarget:
         self._ledger: Ledger[ProcessId] = Ledger()
         self._found = Found(())
         self._containers: dict[Process, Container] = {}
+        self._pid_file = PidFile()
         self._restarts_from = inf
         """CLOCK_BOOTTIME of the signal that somebody ended of, in seconds."""
 
@@ -235,6 +236,7 @@ class ProcessTarget:
             processes.read_me(table, self._pod_uid),
             container_of=lambda pid: self._container(table[pid]),
             uid_of=processes.read_uid,
+            pid_file_seen=self._pid_file,
         )
 
     def _container(self, process: Process) -> Container | None:

@@ -174,31 +174,49 @@ def read_uid(pid: int) -> int | None:
     return credentials.uid if credentials else None
 
 
-def read_pid_file(path: Path) -> tuple[int, float]:
-    """Return the PID in a file, and CLOCK_BOOTTIME of the file's last change.
+class PidFile:
+    """A file that holds a PID, and when it was written.
 
-    Only the first word counts: PostgreSQL writes more lines below it.
-
-    Raises:
-        ReloadError: there is no such file yet, or no PID in it.
+    A file's time is the wall clock's, which may be set later on; a process's is not.
+    So what the time meant is kept from when this version of the file was first seen.
     """
-    try:
-        content, status = read_regular(path, _PID_FILE_LIMIT)
-    except OSError as error:
-        raise ReloadError(
-            "pid_file",
-            f"PID_FILE {path} can't be read: {error.strerror}",
-            "it is tried again; mount the directory of the PID file in this container"
-            " too, at the same path",
-        ) from error
-    words = content.split()
-    if not words or not _PID.fullmatch(words[0]):
-        raise ReloadError(
-            "pid_file",
-            f"PID_FILE {path} holds no PID",
-            "it is tried again; the program must write its PID as the first word",
-        )
-    return int(words[0]), status.st_mtime - proc.boot_offset()
+
+    def __init__(self, boot_offset: Callable[[], float] = proc.boot_offset) -> None:
+        """`boot_offset` is CLOCK_REALTIME minus CLOCK_BOOTTIME as the clock is now."""
+        self._boot_offset = boot_offset
+        self._version: tuple[int, ...] = ()
+        self._written = -inf
+
+    def read(self, path: Path) -> tuple[int, float]:
+        """Return the PID in the file, and CLOCK_BOOTTIME of the file's last change.
+
+        Only the first word counts: PostgreSQL writes more lines below it.
+
+        Raises:
+            ReloadError: there is no such file yet, or no PID in it.
+        """
+        try:
+            content, status = read_regular(path, _PID_FILE_LIMIT)
+        except OSError as error:
+            raise ReloadError(
+                "pid_file",
+                f"PID_FILE {path} can't be read: {error.strerror}",
+                "it is tried again; mount the directory of the PID file in this"
+                " container too, at the same path",
+            ) from error
+        words = content.split()
+        if not words or not _PID.fullmatch(words[0]):
+            raise ReloadError(
+                "pid_file",
+                f"PID_FILE {path} holds no PID",
+                "it is tried again; the program must write its PID as the first word",
+            )
+        pid = int(words[0])
+        version = (status.st_dev, status.st_ino, status.st_mtime_ns, pid)
+        if self._version != version:
+            self._version = version
+            self._written = status.st_mtime - self._boot_offset()
+        return pid, self._written
 
 
 def find(
@@ -208,15 +226,17 @@ def find(
     *,
     container_of: Callable[[int], Container | None] = read_container,
     uid_of: Callable[[int], int | None],
+    pid_file_seen: PidFile | None = None,
 ) -> Found:
     """Find the processes that every selector matches.
 
     The two functions read a fact of one process, for those only that match by name.
+    `pid_file_seen` is for whoever looks more than once.
     """
     pid_file = None
     if settings.pid_file:
         try:
-            pid_file = read_pid_file(settings.pid_file)
+            pid_file = (pid_file_seen or PidFile()).read(settings.pid_file)
         except ReloadError as error:
             return Found((), error)
 

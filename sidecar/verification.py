@@ -16,6 +16,7 @@ Values = tuple[str | None, ...]
 
 _PAUSE = 0.25
 _LONGEST_PAUSE = 2.0
+_LAST_ANSWER = 0.25
 
 
 class Baseline:
@@ -67,20 +68,27 @@ class Verification:
     def agreed(
         self, before: Values | None
     ) -> Generator[Wait, None, ReloadError | None]:
-        """Ask until the program agrees; return why not when `VERIFY_TIMEOUT` is up."""
+        """Ask until the program agrees; return why not when `VERIFY_TIMEOUT` is up.
+
+        The last question is asked when it is up, and has a moment to be answered.
+        """
         deadline = time.monotonic() + self._settings.timeout
         hopeless = self._settings.changes is not None and before is None
         pause = _PAUSE
+        doubt: str | None = None
         while True:
+            until = max(deadline, time.monotonic() + _LAST_ANSWER)
             exchange = self._requester.start()
             try:
-                answer = yield from answered(exchange)
+                answer = yield from answered(exchange, until=until)
             finally:
                 exchange.abandon()
-            doubt = judge(self._settings, answer, before)
-            if doubt is None:
+            latest = judge(self._settings, answer, before)
+            if latest is None:
                 return None
             now = time.monotonic()
+            if doubt is None or now < until:  # a question cut short tells nothing
+                doubt = latest
             if now >= deadline or hopeless:
                 return self._disagrees(doubt)
             resume = min(now + pause, deadline)

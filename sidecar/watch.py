@@ -7,8 +7,11 @@ that was replaced is watched anew; whoever covers the volumes again and again is
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import selectors
+import termios
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -88,15 +91,29 @@ class Watch:
         return new
 
     def drain(self) -> Events:
-        """Take every queued event, in bounded memory."""
+        """Take every event that is queued now, in bounded memory.
+
+        What comes meanwhile stays: somebody who writes faster than we read would keep
+        us here, and the selector tells of it at once.
+        """
         seen = overflowed = False
-        while data := self._read():
+        waiting = self._waiting()
+        while waiting > 0 and (data := self._read()):
+            waiting -= len(data)
             for event in parse_events(data):
                 seen = True
                 overflowed = overflowed or bool(event.mask & flags.Q_OVERFLOW)
                 if event.mask & _VOID:
                     self._voided(event.wd)
         return Events(seen, overflowed)
+
+    def _waiting(self) -> int:
+        """Return how much is queued, in octets."""
+        if self._inotify is None:
+            return 0
+        size = array("i", [0])
+        fcntl.ioctl(self._inotify.fd, termios.FIONREAD, size)
+        return size[0]
 
     def _read(self) -> bytes:
         if self._inotify is None:

@@ -13,10 +13,11 @@ import pytest
 from sidecar import proc, processes
 from sidecar.errors import ReloadError
 from sidecar.proc import Credentials
-from sidecar.processes import Process
+from sidecar.processes import Me, Process, ProcessId
 from sidecar.schedule import REJECTIONS
 from sidecar.settings import ProcessSettings
 from sidecar.signalling import Handle, guard, permitted
+from tests.descriptors import no_descriptors
 from tests.kubelet import KubeletVolume
 from tests.sidecar_process import SidecarProcess
 from tests.waiting import wait_until
@@ -332,6 +333,17 @@ def test_nothing_is_read_of_a_process_that_is_gone_or_a_zombie() -> None:
     assert proc.arguments(program.pid) is None
     assert proc.credentials(program.pid) is None
     assert "" == proc.mountinfo(program.pid)
+
+
+def test_a_process_whose_container_cannot_be_read_now_is_not_taken_for_ours() -> None:
+    """A mount table that says nothing means "unknown", and unknown ones are told."""
+    settings = ProcessSettings(names=("nginx",))
+    nginx = Process(ProcessId(os.getpid(), 1), 0, "nginx", ("nginx",))
+    me = Me(pid=4242, ancestors=frozenset(), pod_uid="ours")
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        processes.find(
+            settings, {nginx.id.pid: nginx}, me, uid_of=lambda _pid: os.getuid()
+        )
 
 
 def _executes(pid: int, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -155,3 +156,25 @@ def test_an_answer_in_another_encoding_is_understood_if_it_says_so(
     talk = answer(body, f"Content-Type: text/plain; charset={encoding}")
     with verifying(volume, talk, VERIFY_BODY="^grün$") as sidecar:
         sidecar.wait_for("reload_succeeded")
+
+
+def test_the_last_question_does_not_outlast_the_time(volume: KubeletVolume) -> None:
+    """One that is begun late has less than its own time, and a silence tells nothing.
+
+    What was answered before is what there is to say.
+    """
+    asked: list[float] = []
+
+    def silent_in_the_end(connection: socket.socket) -> None:
+        asked.append(time.monotonic())
+        if len(asked) <= 5:
+            return answer(b"starting")(connection)
+        connection.recv(1)  # ends when the sidecar hangs up
+        return None
+
+    environment = {"VERIFY_BODY": "ready", "VERIFY_TIMEOUT": "4s"}
+    with verifying(volume, silent_in_the_end, **environment) as sidecar:
+        rejected = sidecar.wait_for("reload_rejected")
+
+    assert "VERIFY_BODY is not found in the answer" in rejected.facts["detail"]
+    assert 5.5 > rejected.read_at - asked[0]

@@ -69,6 +69,42 @@ def test_a_swap_makes_events(
         assert not watch.drain().any
 
 
+class _BusyWatch(Watch):
+    """A watch on a directory where somebody writes as fast as it is read.
+
+    Another process would do so most of the time only; this one does without fail.
+    """
+
+    def __init__(self, ready: selectors.BaseSelector, directory: Path) -> None:
+        super().__init__(ready)
+        self._busy = directory
+        self.readings = 0
+
+    def _read(self) -> bytes:
+        data = super()._read()
+        self.readings += 1
+        assert self.readings < 1000
+        (self._busy / str(self.readings)).touch()
+        return data
+
+
+def test_a_writer_without_a_pause_does_not_hold_up_the_loop(
+    ready: selectors.BaseSelector, tmp_path: Path
+) -> None:
+    """What was queued is taken, all of it; what came meanwhile ends the next wait."""
+    with _BusyWatch(ready, tmp_path) as watch:
+        watch.cover([str(tmp_path)])
+        for number in range(1000):  # more than one reading takes
+            (tmp_path / f"before {number}").touch()
+        assert watch.drain().any
+        taken = watch.readings
+        assert ready.select(5)
+        assert watch.drain().any
+        again = watch.readings - taken
+
+    assert taken > 1 == again
+
+
 def test_a_directory_that_was_replaced_is_watched_anew(
     ready: selectors.BaseSelector, tmp_path: Path
 ) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from math import inf
+from pathlib import Path
 
 import pytest
 
 from sidecar import processes
 from sidecar.mounts import Container
 from sidecar.proc import TICKS_PER_SECOND
-from sidecar.processes import Found, Me, Process, ProcessId, Table
+from sidecar.processes import Found, Me, PidFile, Process, ProcessId, Table
 from sidecar.settings import ProcessSettings
 
 POD = Me(pid=50, ancestors=frozenset(), pod_uid="9f")
@@ -27,7 +29,9 @@ def table(*rows: Process) -> Table:
     return {row.id.pid: row for row in (process(1, "pause", "/pause"), *rows)}
 
 
-def find(settings: ProcessSettings, rows: Table, me: Me = POD) -> Found:
+def find(
+    settings: ProcessSettings, rows: Table, me: Me = POD, seen: PidFile | None = None
+) -> Found:
     """Find with every process in the pod's `web` container, run by uid 33."""
     return processes.find(
         settings,
@@ -35,6 +39,7 @@ def find(settings: ProcessSettings, rows: Table, me: Me = POD) -> Found:
         me,
         container_of=lambda pid: Container("9f", "web" if pid < 20 else "other"),
         uid_of=lambda _pid: 33,
+        pid_file_seen=seen,
     )
 
 
@@ -184,3 +189,40 @@ def test_a_circle_of_parents_makes_nobody_fresh() -> None:
 def test_an_invisible_parent_makes_nobody_fresh() -> None:
     """What can't be known is not known."""
     assert -inf == started(7, table(process(7, "app", ppid=4, start=900)))
+
+
+class _Clock:
+    """The wall clock, as far as it is ahead of the time since boot; it can be set."""
+
+    def __init__(self, offset: float) -> None:
+        self.offset = offset
+
+    def __call__(self) -> float:
+        return self.offset
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_pid_file_means_the_same_process_whatever_the_clock_is_set_to(
+    tmp_path: Path, step: float
+) -> None:
+    """Set forward, the program seemed younger than its file, and was never told.
+
+    Set back, whoever is given its PID later seemed to be meant.
+    """
+    file = tmp_path / "pid"
+    settings = ProcessSettings(pid_file=file)
+    clock = _Clock(1_000_000.0)
+    seen = PidFile(clock)
+
+    def found(start: float) -> list[int]:
+        program = process(7, "app", start=int(start * TICKS_PER_SECOND))
+        return pids(find(settings, table(program), seen=seen))
+
+    file.write_text("7")
+    os.utime(file, (clock.offset + 100, clock.offset + 100))
+    assert [7] == found(start=99)
+    clock.offset += step
+    assert [7] == found(start=99)
+    assert [] == found(start=200)
+    os.utime(file, (clock.offset + 201, clock.offset + 201))
+    assert [7] == found(start=200)
