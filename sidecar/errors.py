@@ -84,7 +84,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
     {
         "not_found": "No process matches the selectors, or not every name was found.",
         "pid_file": "The PID file is missing, holds no PID, or means nobody to tell.",
-        "files": "There are no file descriptors left to look at processes with.",
+        "files": "Processes can't be looked at: no file descriptors are left, mostly.",
         "gone": "The process ended before it was signalled.",
         "permission": "The kernel does not let this container signal that process.",
         "unhandled": "The process does not handle the signal and would die of it.",

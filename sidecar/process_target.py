@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -207,7 +208,7 @@ class ProcessTarget:
             table = processes.read_table()
             self._found = self._find(table)
         except OSError as error:
-            problem = _exhausted(error)
+            problem = _unseen(error)
             self._found = Found((), problem)
             return problem
         alive = frozenset(table.values())
@@ -312,7 +313,7 @@ class ProcessTarget:
             except ReloadError as error:
                 failures.append(error)
             except OSError as error:
-                failures.append(_exhausted(error))
+                failures.append(_unseen(error))
         return told, failures
 
     def _signal(self, match: Match) -> Handle:
@@ -411,11 +412,15 @@ class ProcessTarget:
         )
 
 
-def _exhausted(error: OSError) -> ReloadError:
+def _unseen(error: OSError) -> ReloadError:
+    exhausted = error.errno in (errno.EMFILE, errno.ENFILE)
     return ReloadError(
         "files",
         f"processes can't be looked at: {error.strerror}",
-        "it is tried again; raise the limit of open files of this container",
+        "it is tried again; raise the limit of open files of this container"
+        if exhausted
+        else "it is tried again; look for what refuses it: a seccomp profile, or a node"
+        " that has no memory left",
     )
 
 

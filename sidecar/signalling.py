@@ -72,10 +72,7 @@ class Handle:
         if not unchanged():
             raise _gone(self.process)
         try:
-            if self._pidfd is not None:
-                signal.pidfd_send_signal(self._pidfd, number)
-            else:
-                os.kill(self.process.id.pid, number)
+            self._send(number)
         except ProcessLookupError as error:
             raise _gone(self.process) from error
         except PermissionError as error:
@@ -83,6 +80,23 @@ class Handle:
             if us is None or them is None:
                 raise _gone(self.process) from error
             raise refused(self.process, number, us, them) from error
+        except OSError as error:
+            raise ReloadError(
+                "permission",
+                f"{signal_name(number)} to {self.process.comm} (pid"
+                f" {self.process.id.pid}) could not be sent: {error.strerror}",
+                "a seccomp profile or the sandbox answers so: allow kill and"
+                " pidfd_send_signal for this container",
+            ) from error
+
+    def _send(self, number: int) -> None:
+        if self._pidfd is not None:
+            try:
+                return signal.pidfd_send_signal(self._pidfd, number)
+            except OSError as error:
+                if error.errno != errno.ENOSYS:  # a profile that knows pidfd_open only
+                    raise
+        return os.kill(self.process.id.pid, number)
 
     def __enter__(self) -> Self:
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -246,6 +248,41 @@ def test_a_rejection_stays_the_last_word_when_who_could_not_be_told_is_gone(
         target["last_result"],
         target["last_error"],
     )
+
+
+def refusing(error: int) -> list[str]:
+    """Return what starts a sidecar whose pidfd_send_signal(2) ends with an error."""
+    return [sys.executable, "-m", "tests.seccomp", str(error)]
+
+
+def test_a_profile_that_knows_only_half_of_pidfds_is_no_hindrance(
+    volume: KubeletVolume,
+) -> None:
+    """Whoever may open one but knows nothing of sending through it has kill(2)."""
+    with Witness(volume.path) as witness:
+        settings = {"WATCH_DIRS": str(volume.path), **witness.selector()}
+        with SidecarProcess(settings, prefix=refusing(errno.ENOSYS)) as process:
+            wait_until(lambda: process.target("process")["state"] == "fresh", "fresh")
+            volume.write({"app": "2"})
+            wait_until(lambda: witness.readings[-1] == {"app": "2"}, "it read that")
+
+
+def test_a_signal_that_cannot_be_sent_is_not_blamed_on_descriptors(
+    volume: KubeletVolume,
+) -> None:
+    """The hint to raise the limit of open files led nowhere."""
+    with Witness(volume.path) as witness:
+        settings = {
+            "WATCH_DIRS": str(volume.path),
+            "CATCH_UP": "always",
+            **witness.selector(),
+        }
+        with SidecarProcess(settings, prefix=refusing(errno.EIO)) as process:
+            failed = process.wait_for("reload_failed")
+
+    assert "permission" == failed.facts["reason"]
+    assert "could not be sent: Input/output error" in failed.facts["detail"]
+    assert "seccomp" in failed.facts["hint"]
 
 
 def test_who_came_since_the_last_look_is_told_in_the_same_attempt(
