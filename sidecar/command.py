@@ -1,4 +1,4 @@
-"""The command line: `config-reload-sidecar [once]`, configured by the environment."""
+"""The commands that run in the pod, `once` and `check` and none, put together here."""
 
 from __future__ import annotations
 

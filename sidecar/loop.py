@@ -132,6 +132,7 @@ class Loop:
         self._deliver()
         self._parts.report.step()
         self._remember()
+        self._drain()  # so that no later event casts doubt on who was just told
 
     def _due(self) -> float:
         if self._to_tell_again:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from math import inf
 from typing import TYPE_CHECKING, Protocol
@@ -84,7 +84,8 @@ class ProcessTarget:
         self._present: frozenset[ProcessId] = frozenset()
         """Who was there right after it."""
 
-        self._limit = 1 if settings.signal in TERMINATING else REJECTIONS
+        self._ends = settings.signal in TERMINATING
+        self._limit = 1 if self._ends else REJECTIONS
 
     def settled(self, fresh_from: float) -> None:
         """Take note of new content."""
@@ -136,10 +137,11 @@ class ProcessTarget:
         """Find the processes and pick those that are stale and may be told.
 
         Where those that are known are stale they need not wait until every process of
-        the machine was looked at; who else is there is told in the same attempt.
+        the machine was looked at; who else is there is told in the same attempt. Of a
+        signal that ends, nobody may be told late, and a restart takes longer anyway.
         """
         if quiet:
-            if not (self._look_at_known() and self._todo()):
+            if self._ends or not (self._look_at_known() and self._todo()):
                 self._look()
             self._establish()
         return Plan(
@@ -262,14 +264,21 @@ class ProcessTarget:
         with ExitStack() as stack:
             problem = self._found.problem
             told, failures = self._signal_all(todo, stack)
-            late, unseen = self._late(todo, signalled)
+            # who is missing may have ended of it; if nobody can be seen, it has failed
+            unseen = self._look()
             present = frozenset(match.id for match in self._found.matches)
+            late = [] if self._ends else self._others(todo, signalled)
             told_late, failures_late = self._signal_all(late, stack)
             told += told_late
             failure = next(iter([*failures, *failures_late]), problem or unseen)
             if not told:
                 return Outcome(failure)
-            rejected = yield from self._survived(told, stack)
+            self._wake_at_the_end_of(told, stack)
+            rejected = yield from (
+                self._restarted(told, lambda: self._others(todo, signalled))
+                if self._ends
+                else self._survived(told)
+            )
             if not all(handle.alive() for handle in told):
                 self._restarts_from = min(self._restarts_from, signalled)
                 self._present = present
@@ -285,22 +294,18 @@ class ProcessTarget:
             self._look()
             return Outcome(failure, next(iter(rejected.values()), None))
 
-    def _late(
-        self, told: list[Match], signalled: float
-    ) -> tuple[list[Match], ReloadError | None]:
-        """Look at all processes; return who else was there and is to be told.
+    def _others(self, told: list[Match], signalled: float) -> list[Match]:
+        """Return who else was there before the signal and is to be told.
 
-        Who came after the signal may have come of it, and who is missing now may have
-        ended of it; but that nobody can be seen at all is a failure.
+        Who came after it may have come of it. Once it has ended a master, these are the
+        workers that it left behind: they were below it, and so did not match.
         """
-        unseen = self._look()
         known = {match.id for match in told}
-        late = [
+        return [
             match
             for match in self._todo()
             if match.id not in known and match.own_start < signalled
         ]
-        return late, unseen
 
     def _signal_all(
         self, todo: list[Match], stack: ExitStack
@@ -353,40 +358,53 @@ class ProcessTarget:
             guard(match.process, self._settings.signal, masks)
         return True
 
-    def _survived(
-        self, told: list[Handle], stack: ExitStack
-    ) -> Generator[Wait, None, dict[Handle, ReloadError]]:
-        """Wait until the signal has shown its effect; return who did not stand it."""
+    def _wake_at_the_end_of(self, told: list[Handle], stack: ExitStack) -> None:
         for handle in told:
             if handle.pidfd is not None:
                 self._wakes.add(handle.pidfd)
                 stack.callback(self._wakes.remove, handle.pidfd)
-        if self._settings.signal in TERMINATING:
-            return (yield from self._restarted(told))
+
+    def _survived(
+        self, told: list[Handle]
+    ) -> Generator[Wait, None, dict[Handle, ReloadError]]:
+        """Wait until the signal has shown its effect; return who did not stand it."""
         until = time.monotonic() + self._alive
         while time.monotonic() < until and any(handle.alive() for handle in told):
             yield Wait(until)
         return {handle: self._died(handle) for handle in told if not handle.alive()}
 
     def _restarted(
-        self, told: list[Handle]
+        self, told: list[Handle], left_behind: Callable[[], list[Match]]
     ) -> Generator[Wait, None, dict[Handle, ReloadError]]:
-        """Wait until everybody is gone and somebody younger has taken the place."""
+        """Wait until everybody is gone and somebody younger has taken the place.
+
+        Whom they left behind has as long to finish what it is at; then the next attempt
+        tells it, too.
+        """
         until = time.monotonic() + self._restart_timeout
         while True:
+            younger = False
             alive = [handle for handle in told if handle.alive()]
             if not alive:
                 self._look()
-                if self._younger(told):
+                left = left_behind()
+                younger = self._younger(told, left)
+                if younger and not left:
                     return {}
             now = time.monotonic()
             if now >= until:
+                if younger:
+                    return {}
                 return {handle: self._not_restarted(handle) for handle in told}
             yield Wait(until if alive else min(until, now + _RESTART_LOOK))
 
-    def _younger(self, told: list[Handle]) -> bool:
+    def _younger(self, told: list[Handle], left: list[Match]) -> bool:
         newest = max(handle.process.id.start for handle in told)
-        return any(match.id.start > newest for match in self._found.matches)
+        return any(
+            match.id.start > newest
+            for match in self._found.matches
+            if match not in left
+        )
 
     def _died(self, handle: Handle) -> ReloadError:
         process = handle.process

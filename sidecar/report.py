@@ -66,7 +66,6 @@ class Report:
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
-        self._degraded: str | None = None
         self._warnings: tuple[str, ...] = ()
         self._problems: dict[str, str] = {}
         self._recorder: Recorder | None = None
@@ -138,26 +137,19 @@ class Report:
         self._metrics.watching(mode)
 
     def watch_error(self, reason: str) -> None:
-        """Count a failure of the watch that polling does not have to bridge."""
+        """Count a failure of the watch."""
         self._metrics.watch_failed(reason)
 
     def watch_degraded(self, *, reason: str, detail: str, hint: str | None) -> None:
-        """Note that inotify cannot be had: counted each time, logged when it is news.
-
-        inotify is tried again every minute, for ever.
-        """
+        """Note that inotify cannot be had, and why; called when that is news."""
         self.watch_error(reason)
         self.watching("polling")
-        if self._degraded != reason:
-            self._degraded = reason
-            self._log.warning("watch_degraded", reason=reason, detail=detail, hint=hint)
+        self._log.warning("watch_degraded", reason=reason, detail=detail, hint=hint)
 
     def watch_restored(self) -> None:
         """Note that inotify works again."""
         self.watching("inotify")
-        if self._degraded is not None:
-            self._degraded = None
-            self._log.info("watch_restored")
+        self._log.info("watch_restored")
 
     def volume(self, status: VolumeStatus) -> None:
         """Replace what is shown of a volume."""
@@ -230,7 +222,7 @@ class Report:
     def webhook_called(
         self, *, target: str, url: str, status: int, seconds: float
     ) -> None:
-        """Note that a webhook answered, whatever it said."""
+        """Note that a webhook was told, well or not: a proxy's refusal is no answer."""
         self._log.info(
             "webhook_called",
             target=target,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -189,6 +190,103 @@ def test_a_signal_that_ends_the_program_is_sent_once(volume: KubeletVolume) -> N
             wait_until(lambda: process.target("process")["state"] == "fresh", "fresh")
             assert 1 == len(process.events("signal_sent"))
             assert [{"app": "2"}] == restarted.readings
+
+
+FORKING = """
+import os, signal, sys
+worker = os.fork()
+if worker == 0:
+    sys.stdin.read()
+    os._exit(0)
+print(worker, flush=True)
+signal.pause()
+"""
+"""A master that ends at once, and a worker that goes on while there is input."""
+
+
+@contextmanager
+def forking(volume: KubeletVolume) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a master; yield it and its worker's PID. The worker ends with its input."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING, str(volume.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as master:
+        assert master.stdout
+        try:
+            yield master, int(master.stdout.readline())
+        finally:
+            master.kill()
+
+
+def restarting(volume: KubeletVolume, verify_timeout: str) -> SidecarProcess:
+    """Return a sidecar that ends the masters."""
+    return SidecarProcess(
+        {
+            "WATCH_DIRS": str(volume.path),
+            "PROCESS_CMDLINE": f"(?s)signal.pause.*{volume.path}$",
+            "RELOAD_SIGNAL": "SIGTERM",
+            "VERIFY_TIMEOUT": verify_timeout,
+            "RETRY_INITIAL": "10ms",
+            "CATCH_UP": "never",
+        }
+    )
+
+
+def test_workers_of_a_master_that_was_ended_are_left_to_finish(
+    volume: KubeletVolume,
+) -> None:
+    """They are at somebody's request, and the master was there for them no longer."""
+    with (
+        forking(volume) as (master, _),
+        restarting(volume, "20s") as process,
+    ):
+        process.wait_for("already_fresh")
+        volume.write({"app": "2"})
+        assert -signal.SIGTERM == master.wait(15)
+        with forking(volume):
+            began = time.monotonic()
+            wait_until(lambda: time.monotonic() > began + 1.2, "it looked twice")
+            assert master.stdin
+            master.stdin.close()
+            succeeded = process.wait_for("reload_succeeded")
+            wait_until(lambda: process.target("process")["state"] == "fresh", "fresh")
+            sent = process.events("signal_sent")
+
+    assert [master.pid] == [event.facts["pid"] for event in sent]
+    assert 1 == succeeded.facts["attempts"]
+
+
+def test_workers_that_never_finish_are_told_in_the_end(volume: KubeletVolume) -> None:
+    """They serve the old content, and VERIFY_TIMEOUT is how long that may take."""
+    with (
+        forking(volume) as (master, worker),
+        restarting(volume, "1s") as process,
+    ):
+        process.wait_for("already_fresh")
+        volume.write({"app": "2"})
+        assert -signal.SIGTERM == master.wait(15)
+        with forking(volume):
+            process.wait_for("reload_succeeded")
+            wait_until(lambda: process.target("process")["state"] == "fresh", "fresh")
+            first, second = process.events("signal_sent")
+
+    assert [master.pid, worker] == [first.facts["pid"], second.facts["pid"]]
+    assert 0.9 < second.read_at - first.read_at
+
+
+def test_workers_do_not_take_the_place_of_their_master(volume: KubeletVolume) -> None:
+    """They are younger than it, and hold what it had read."""
+    with (
+        forking(volume) as (master, _),
+        restarting(volume, "500ms") as process,
+    ):
+        process.wait_for("already_fresh")
+        volume.write({"app": "2"})
+        rejected = process.wait_for("reload_rejected")
+
+    assert f"(pid {master.pid}) ended, but nothing" in rejected.facts["detail"]
 
 
 def test_a_program_that_does_not_come_back_is_rejected(volume: KubeletVolume) -> None:

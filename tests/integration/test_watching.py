@@ -168,6 +168,7 @@ def test_without_inotify_it_polls_and_recovers(
         volume.write({"app": "3"})
         readings = witness.wait_for(before + 2)
 
+    assert 1 == len(process.events("watch_degraded"))  # asked again, it is no news
     assert "limit" == degraded.facts["reason"]
     assert "max_user_instances" in degraded.facts["detail"]
     assert [{"app": "2"}, {"app": "3"}] == readings[before:]

@@ -249,19 +249,6 @@ def test_warnings_are_bounded(report: Report) -> None:
     assert tuple(f"{number}" for number in range(950, 1000)) == report.status().warnings
 
 
-def test_a_watch_that_stays_degraded_is_told_once(
-    report: Report, stream: io.BytesIO
-) -> None:
-    """The kernel is asked again every minute; another reason is news."""
-    for reason in ("limit", "limit", "gone"):
-        report.watch_degraded(reason=reason, detail="d", hint=None)
-    report.watch_restored()
-    report.watch_restored()
-
-    assert ["limit", "gone", None] == [line.get("reason") for line in told(stream)]
-    assert "inotify" == report.status().watch_mode
-
-
 def test_the_last_twenty_reloads_are_remembered(report: Report) -> None:
     """Newest last, as `/status` shows them."""
     for number in range(30):
