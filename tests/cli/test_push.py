@@ -24,7 +24,6 @@ from tests.cli.api_server import TOKEN, ApiServer, kubeconfig, refusal
 from tests.cli.shop import NEW, OLD, REJECTING, Shop, holding
 from tests.hook import Answer
 from tests.loopback import free_port
-from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
