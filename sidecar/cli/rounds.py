@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
 
@@ -78,6 +80,20 @@ def _looked(api: Api, pursuit: Pursuit, others: int) -> Pursuit:
     return pursuit.saw(answers, time.monotonic(), others)
 
 
+@contextmanager
+def _interrupts_noted(ended: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C set an event in this block, and do nothing else.
+
+    An exception in the middle of the executor's own work can leave its locks taken,
+    and then nothing ends.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: ended.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class _Round:
     """Workers that always take the pod which is due first."""
 
@@ -106,14 +122,13 @@ class _Round:
     def run(self) -> list[Pursuit]:
         for pursuit in self._pursuits:
             self._show(pursuit)
-        with ThreadPoolExecutor(WORKERS) as workers:
-            try:  # Ctrl-C may come while they are started
-                working = [workers.submit(self._work) for _ in range(WORKERS)]
-                for worker in working:
-                    worker.result()
-            except BaseException:
-                self._end()
-                raise
+        threading.Thread(target=self._wake_when_ended, daemon=True).start()
+        with _interrupts_noted(self._ended), ThreadPoolExecutor(WORKERS) as workers:
+            working = [workers.submit(self._work) for _ in range(WORKERS)]
+            for worker in working:
+                worker.result()
+        if self._ended.is_set():
+            raise KeyboardInterrupt
         return self._pursuits
 
     def _work(self) -> None:
@@ -121,11 +136,11 @@ class _Round:
             while (number := self._take()) is not None:
                 self._put(number, self._step(self._pursuits[number]))
         except BaseException:
-            self._end()
+            self._ended.set()
             raise
 
-    def _end(self) -> None:
-        self._ended.set()
+    def _wake_when_ended(self) -> None:
+        self._ended.wait()
         with self._news:
             self._news.notify_all()
 
