@@ -85,9 +85,11 @@ def _interrupts_noted(ended: threading.Event) -> Iterator[None]:
     """Let Ctrl-C set an event in this block, and do nothing else.
 
     An exception in the middle of the executor's own work can leave its locks taken,
-    and then nothing ends.
+    and then nothing ends. Where it is ignored it stays so.
     """
-    before = signal.signal(signal.SIGINT, lambda *_: ended.set())
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: ended.set())
     try:
         yield
     finally:

@@ -219,7 +219,9 @@ def test_a_person_may_break_it_off(shop: Shop) -> None:
     """Ctrl-C ends it within a second, with what was seen and no traceback."""
     shop.add("web-0")
     del shop.api.sidecars["web-0:9533"]
-    command = [sys.executable, "-m", "sidecar", "push", "configmap/site"]
+    # what a shell starts in the background ignores it, and hands that down
+    heeding = ["env", "--default-signal=INT"]
+    command = [*heeding, sys.executable, "-m", "sidecar", "push", "configmap/site"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
