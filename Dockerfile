@@ -37,8 +37,8 @@ RUN PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$PACKAGES" python3.13 -OO -c \
  && (cd /base && xargs cp --parents -t /out/usr/lib </src/used) \
  && python3.13 -OO -m compileall -q -s /out --invalidation-mode unchecked-hash /out \
  && find /out/usr/lib -name '*.py' -delete
-# the same files make the same layer, whenever it is built
-RUN find /out -exec touch --no-dereference --date @0 {} +
+# the same files make the same layer, whenever it is built and whatever the umask was
+RUN chmod -R u=rwX,go=rX /out && find /out -exec touch --no-dereference --date @0 {} +
 
 # The tests on this Python, for `make test-image`; nothing of it enters the image.
 FROM build AS test
@@ -58,6 +58,8 @@ LABEL org.opencontainers.image.title="config-reload-sidecar" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="gcr.io/distroless/python3-debian13:nonroot"
 COPY --from=build /out/ /
+# the base's is closed to other uids, and old runtimes enter it as the container's uid
+WORKDIR /
 # by number, so that `runAsNonRoot` can be checked
 USER 65532:65532
 EXPOSE 9533
