@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
+from queue import SimpleQueue
 
 from .api import Api
 from .mounting import Member
@@ -81,15 +82,15 @@ def _looked(api: Api, pursuit: Pursuit, others: int) -> Pursuit:
 
 
 @contextmanager
-def _interrupts_noted(ended: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C set an event in this block, and do nothing else.
+def _interrupts_noted(note: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C be noted in this block, and do nothing else.
 
     An exception in the middle of the executor's own work can leave its locks taken,
     and then nothing ends. Where it is ignored it stays so.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: ended.set())
+        signal.signal(signal.SIGINT, lambda *_: note())
     try:
         yield
     finally:
@@ -124,11 +125,16 @@ class _Round:
     def run(self) -> list[Pursuit]:
         for pursuit in self._pursuits:
             self._show(pursuit)
-        threading.Thread(target=self._wake_when_ended, daemon=True).start()
-        with _interrupts_noted(self._ended), ThreadPoolExecutor(WORKERS) as workers:
-            working = [workers.submit(self._work) for _ in range(WORKERS)]
-            for worker in working:
-                worker.result()
+        # its `put` may be called by a signal handler, at any time
+        over: SimpleQueue[None] = SimpleQueue()
+        waker = threading.Thread(target=self._wake, args=[over])
+        waker.start()
+        try:
+            with _interrupts_noted(lambda: self._interrupted(over)):
+                self._work_all()
+        finally:
+            over.put(None)
+            waker.join()
         if self._ended.is_set():
             raise KeyboardInterrupt
         return self._pursuits
@@ -139,12 +145,24 @@ class _Round:
                 self._put(number, self._step(self._pursuits[number]))
         except BaseException:
             self._ended.set()
+            with self._news:
+                self._news.notify_all()
             raise
 
-    def _wake_when_ended(self) -> None:
-        self._ended.wait()
+    def _interrupted(self, over: SimpleQueue[None]) -> None:
+        self._ended.set()
+        over.put(None)
+
+    def _wake(self, over: SimpleQueue[None]) -> None:
+        over.get()
         with self._news:
             self._news.notify_all()
+
+    def _work_all(self) -> None:
+        with ThreadPoolExecutor(WORKERS) as workers:
+            working = [workers.submit(self._work) for _ in range(WORKERS)]
+            for worker in working:
+                worker.result()
 
     def _take(self) -> int | None:
         """Wait for a pod to become due; None: there is nothing more to do."""
