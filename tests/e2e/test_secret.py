@@ -50,13 +50,16 @@ def test_nginx_shows_a_renewed_certificate(namespace: Namespace) -> None:
     pod = namespace.start("tls-secret.yaml")
     assert der(old) == served(pod)
 
+    # a kubelet that hands files to fsGroup gives them new times after the start, too
+    before = len(pod.events("signal_sent"))
+
     change = json.dumps({"data": issued(new)})
     namespace.kubectl("patch", "secret", "web-tls", "--type=merge", "-p", change)
     pod.sync()
 
     wait_until(lambda: served(pod) == der(new), "nginx shows the new one", PACE)
     pod.wait_until_fresh()
-    assert 1 == len(pod.events("signal_sent"))
+    assert before + 1 == len(pod.events("signal_sent"))
     assert {"nginx": 0, "config-reload": 0} == pod.restarts()
     volumes = {volume["path"]: volume for volume in pod.status()["volumes"]}
     assert ["tls.crt", "tls.key"] == volumes["/etc/tls"]["keys"]
