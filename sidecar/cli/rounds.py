@@ -128,13 +128,13 @@ class _Round:
         # its `put` may be called by a signal handler, at any time
         over: SimpleQueue[None] = SimpleQueue()
         waker = threading.Thread(target=self._wake, args=[over])
-        waker.start()
-        try:
-            with _interrupts_noted(lambda: self._interrupted(over)):
+        with _interrupts_noted(lambda: self._interrupted(over)):
+            waker.start()
+            try:
                 self._work_all()
-        finally:
-            over.put(None)
-            waker.join()
+            finally:
+                over.put(None)
+                waker.join()
         if self._ended.is_set():
             raise KeyboardInterrupt
         return self._pursuits
