@@ -88,7 +88,7 @@ class Loop:
         self._drained_at = -inf
         """CLOCK_BOOTTIME when the events were taken last, in seconds."""
 
-        self._moved_since: float | None = None
+        self._moved_since = inf
         """CLOCK_BOOTTIME of the earliest swap that may not have settled, in seconds."""
 
         self._noticed: float | None = None
@@ -192,7 +192,7 @@ class Loop:
     def _notice(self, since: float) -> None:
         """Let it settle; the first of it happened after `since`, CLOCK_BOOTTIME."""
         self._noticed = proc.boot_time()
-        self._moved_since = min(self._moved_since or inf, since)
+        self._moved_since = min(self._moved_since, since)
         self._schedule = self._schedule.noticed(time.monotonic())
 
     def _look(self) -> None:
@@ -256,14 +256,15 @@ class Loop:
         elif look.changes:
             self._changed(self._change, look)
         elif look.swapped:
-            since = self._moved_since or self._looked_at
+            moved = self._moved_since < inf
+            since = self._moved_since if moved else self._looked_at
             change = self._change = _again(self._change)
             for courier in self._parts.couriers:
                 courier.swapped(
                     change, configuration.fresh_from, since, time.monotonic()
                 )
         if not configuration.unsettled and not configuration.away:
-            self._moved_since = None
+            self._moved_since = inf
 
     def _show(self, look: Look) -> None:
         """Report the volumes as they are now."""
@@ -342,8 +343,7 @@ class Loop:
         parts = self._parts
         if self._change:
             targets = [courier.target for courier in parts.couriers]
-            before = inf if self._moved_since is None else self._moved_since
-            parts.memory.keep(parts.configuration, targets, before)
+            parts.memory.keep(parts.configuration, targets, self._moved_since)
 
     @property
     def _to_tell_again(self) -> frozenset[Courier]:

@@ -14,12 +14,13 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self  # Any: what JSON holds
 
 import trustme
+
+from tests.hook import Answer, Hook, Request
 
 Json = dict[str, Any]
 
@@ -47,6 +48,7 @@ class ApiServer:
         self.before_patch: Callable[[], None] = lambda: None
         self.token = TOKEN
         self._calls: list[Call] = []
+        self._taken: list[str] = []
         self._news = threading.Condition()
         self._version = 41
         self.workload: Json = {
@@ -56,51 +58,13 @@ class ApiServer:
         }
         self._changed()
         self._ca = trustme.CA()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _answer(self) -> None:
-                length = int(self.headers.get("Content-Length", "0"))
-                text = self.rfile.read(length)
-                call = Call(
-                    self.command,
-                    self.path,
-                    json.loads(text) if text else {},
-                    self.headers.get("Authorization", "").removeprefix("Bearer "),
-                    self.headers.get("Content-Type", ""),
-                )
-                status, document = server.answer(call)
-                content = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PATCH = _answer  # noqa: N815  # http.server's names
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing: the test says what it expects."""
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def handle_error(self, *_: object) -> None:
-                """Nothing: a client may hang up at any time."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._ca.issue_cert("127.0.0.1").configure_cert(context)
-        self._server.socket = context.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
+        self._hook = Hook(self._answered, context)
 
     @property
     def port(self) -> int:
-        port: int = self._server.server_address[1]
-        return port
+        return self._hook.port
 
     def write_account(self, directory: Path) -> Path:
         """Write what the kubelet projects into a pod, and return where."""
@@ -120,8 +84,6 @@ class ApiServer:
     def patches(self) -> list[str]:
         """The values of every patch that was taken, in order."""
         return list(self._taken)
-
-    _taken: tuple[str, ...] = ()
 
     def calls(self, method: str, path: str | None = None) -> list[Call]:
         with self._news:
@@ -154,7 +116,20 @@ class ApiServer:
             self.workload["status"] |= seen | status
             self._changed()
 
-    def answer(self, call: Call) -> tuple[int, Json]:
+    def _answered(self, request: Request, _number: int) -> Answer:
+        headers = request.headers
+        status, document = self._answer(
+            Call(
+                request.method,
+                request.path,
+                json.loads(request.body or b"{}"),
+                headers.get("authorization", "").removeprefix("Bearer "),
+                headers.get("content-type", ""),
+            )
+        )
+        return Answer(status, json.dumps(document))
+
+    def _answer(self, call: Call) -> tuple[int, Json]:
         """Answer a call. Any thread."""
         if call.method == "PATCH":
             self.before_patch()
@@ -180,7 +155,7 @@ class ApiServer:
             return 409, {"kind": "Status", "message": "the object has been modified"}
         self.workload = _merged(self.workload, patch)
         self.workload["metadata"]["generation"] += 1
-        self._taken = (*self._taken, self.config or "")
+        self._taken.append(self.config or "")
         self._changed()
         return 200, self.workload
 
@@ -189,8 +164,7 @@ class ApiServer:
         self.workload["metadata"]["resourceVersion"] = str(self._version)
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
-        self._thread.start()
+        self._hook.__enter__()
         return self
 
     def __exit__(
@@ -199,9 +173,7 @@ class ApiServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._hook.__exit__(kind, error, trace)
 
 
 def _merged(document: Mapping[str, Any], patch: Mapping[str, Any]) -> Json:

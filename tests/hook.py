@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,10 +32,15 @@ class Answer:
 
 
 class Hook:
-    """The server. `answers` decides by the request and its number, from 1."""
+    """The server. `answers` decides by the request and its number, from 1.
+
+    It speaks TLS where a context is given.
+    """
 
     def __init__(
-        self, answers: Callable[[Request, int], Answer] = lambda _request, _n: Answer()
+        self,
+        answers: Callable[[Request, int], Answer] = lambda _request, _n: Answer(),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.answers = answers
         self._requests: list[Request] = []
@@ -74,10 +80,19 @@ class Hook:
                 """Nothing: a client may hang up at any time."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+
+    @property
+    def port(self) -> int:
+        port: int = self._server.server_address[1]
+        return port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/-/reload"
+        return f"http://127.0.0.1:{self.port}/-/reload"
 
     @property
     def requests(self) -> list[Request]:

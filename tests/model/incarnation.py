@@ -103,8 +103,6 @@ class Witness:
 
     def settled(self, path: str, generation: str) -> None: ...
 
-    def looked(self) -> None: ...
-
     def attempt_ended(self, target: str, result: str) -> None: ...
 
 
@@ -145,7 +143,6 @@ class _Processes:
         self.die_when_telling = False
         self._opened: dict[int, Program] = {}
         self._next = _FIRST_PIDFD
-        self._polled: list[int] = []
 
     def read_table(self) -> dict[int, Process]:
         found = map(self.read_process, (1, os.getpid(), *self._world.programs))

@@ -32,6 +32,20 @@ def pod(choices: Choices, volumes: int = 1) -> Iterator[Pod]:
         state.teardown()
 
 
+def started(
+    state: Pod, *, after: float, ignores: bool = False, delay: float = 0.0
+) -> None:
+    """A program starts, without a shell above it and with its handler in place."""
+    state.start_program(
+        parent=None,
+        shell=False,
+        handler_after=0.0,
+        ignores=ignores,
+        delay=delay,
+        after=after,
+    )
+
+
 def started_in_between(state: Pod, which: int) -> None:
     """A-B-A before it settles; a program starts when B is there."""
     state.there_and_back(
@@ -60,14 +74,7 @@ def test_what_was_read_while_a_volume_had_not_settled_is_not_remembered() -> Non
 def test_a_later_attempt_on_another_does_not_hide_who_was_told_in_doubt() -> None:
     """One process ignores the signal, so the attempts on it go on and on."""
     with pod(Choices(select="all"), volumes=2) as state:
-        state.start_program(
-            parent=None,
-            shell=False,
-            handler_after=0.0,
-            ignores=True,
-            delay=0.0,
-            after=1.0,
-        )
+        started(state, ignores=True, after=1.0)
         state.there_and_back_beside_another(
             which=0, content={}, other={"a": "2"}, between=50.0, after=0.0
         )
@@ -101,14 +108,7 @@ def test_a_worker_that_its_master_left_behind_did_not_start_again_by_itself() ->
     """It was forked after the signal, before its master had read; then that died."""
     with pod(Choices()) as state:
         state.end_program(which=0, orphans=False, after=5.0)
-        state.start_program(
-            parent=None,
-            shell=False,
-            handler_after=0.0,
-            ignores=False,
-            delay=0.1,
-            after=5.0,
-        )
+        started(state, delay=0.1, after=5.0)
         state.start_just_after_an_update(
             which=0,
             content={"a": "2"},
@@ -123,14 +123,7 @@ def test_who_is_being_told_while_it_goes_there_and_back_is_told_again() -> None:
     """The program reads a while after the signal, when B is there."""
     with pod(Choices()) as state:
         state.end_program(which=0, orphans=False, after=5.0)
-        state.start_program(
-            parent=None,
-            shell=False,
-            handler_after=0.0,
-            ignores=False,
-            delay=0.1,
-            after=5.0,
-        )
+        started(state, delay=0.1, after=5.0)
         state.update(which=0, content={"a": "2"}, between=0.0, after=0.23)
         state.there_and_back(
             which=0,
@@ -160,14 +153,7 @@ def test_a_change_that_comes_while_another_volume_settles_first_is_one() -> None
 def test_who_started_just_before_the_signal_did_not_start_because_of_it() -> None:
     """Start times are rounded down to a tick, and another process ends meanwhile."""
     with pod(Choices(debounce=0.0)) as state:
-        state.start_program(
-            parent=None,
-            shell=False,
-            handler_after=0.0,
-            ignores=False,
-            delay=0.0,
-            after=0.0,
-        )
+        started(state, after=0.0)
         state.update(which=0, content={"a": "2"}, between=0.0, after=0.0)
         state.end_program(which=0, orphans=False, after=0.0)
 
