@@ -201,15 +201,18 @@ class Configuration:
         return any(self._moved(path) for path in self._paths)
 
     def _moved(self, path: str) -> bool:
+        """Compare one volume, and remember what only its own times tell of."""
         latest = self.latest(path)
         try:
             if latest is None or not volume.moved(latest):
                 return latest is None
-            if latest.kind == "kubelet" and len(latest.directories) == 1:
-                return True
-            return not self._read(path).same_files(latest)
+            snapshot = self._read(path)
         except VolumeError:
             return latest is not None
+        same, settled = snapshot.same_files(latest), self._settled.get(path)
+        if same and settled and settled.snapshot is latest:
+            self._settled[path] = Settled(snapshot, settled.swapped)
+        return not same
 
     def _read(self, path: str) -> Snapshot:
         return volume.read(path, self._selection, self.latest(path), self._progress)

@@ -20,6 +20,7 @@ from typing import Self
 from inotify_simple import INotify, flags, parse_events
 
 from .errors import WatchError
+from .volume import DATA
 
 # MODIFY too, because a program may write for long without closing the file
 _CHANGE = (
@@ -55,6 +56,8 @@ class Events:
     """What the queue held. What happened is not told: whoever wants to know looks."""
 
     any: bool = False
+    """Whether any of it may be a change."""
+
     overflowed: bool = False
     """IN_Q_OVERFLOW: events were lost, so anything may have happened."""
 
@@ -95,13 +98,17 @@ class Watch:
 
         What comes meanwhile stays: somebody who writes faster than we read would keep
         us here, and the selector tells of it at once.
+
+        Names with two leading dots are the kubelet's own. Of these only `..data` tells
+        that it published: what it prepares before that, and removes after it, would
+        make us read twice.
         """
         seen = overflowed = False
         waiting = self._waiting()
         while waiting > 0 and (data := self._read()):
             waiting -= len(data)
             for event in parse_events(data):
-                seen = True
+                seen = seen or event.name == DATA or not event.name.startswith("..")
                 overflowed = overflowed or bool(event.mask & flags.Q_OVERFLOW)
                 if event.mask & _VOID:
                     self._voided(event.wd)
