@@ -288,7 +288,7 @@ def _go_on(heart: Heart, wakeup: Wakeup) -> None:
 def _sandbox_started(settings: Settings) -> float | None:
     if not settings.webhooks and not settings.rollout:
         return None  # nobody asks
-    me = processes.read_me(processes.read_lines([]))
+    me = processes.read_me(processes.read_own_line())
     return sandbox.started(me, proc.boot_offset())
 
 

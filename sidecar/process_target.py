@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,6 +85,11 @@ class ProcessTarget:
         self._present: frozenset[ProcessId] = frozenset()
         """Who was there right after it."""
 
+        self._shown = TargetStatus(
+            self.name,
+            selector=processes.describe(settings),
+            signal=signal_name(settings.signal),
+        )
         self._ends = settings.signal in TERMINATING
         self._limit = 1 if self._ends else REJECTIONS
 
@@ -141,7 +147,7 @@ class ProcessTarget:
         signal that ends, nobody may be told late, and a restart takes longer anyway.
         """
         if quiet:
-            if self._ends or not (self._look_at_known() and self._todo()):
+            if self._ends or not (self._todo() and self._known_are_meant()):
                 self._look()
             self._establish()
         return Plan(
@@ -166,13 +172,7 @@ class ProcessTarget:
             state = State.UNKNOWN
         else:
             state = State.FRESH
-        return TargetStatus(
-            self.name,
-            state,
-            selector=processes.describe(self._settings),
-            signal=signal_name(self._settings.signal),
-            processes=rows,
-        )
+        return replace(self._shown, state=state, processes=rows)
 
     def _holds(self, match: Match) -> bool:
         """Whether a process holds the content, told or by its start."""
@@ -220,17 +220,22 @@ class ProcessTarget:
         }
         return None
 
-    def _look_at_known(self) -> bool:
-        """Look at nobody but those found before; say whether all are still meant."""
-        known = [match.id for match in self._found.matches]
+    def _known_are_meant(self) -> bool:
+        """Look at nobody but those found before; say whether all are what they were.
+
+        Who is selected and how old he counts hangs on himself and those above him, and
+        the oldest of these stays. A PID file may name somebody else by now.
+        """
+        found = self._found
+        if found.problem or self._settings.pid_file:
+            return False
         try:
-            found = self._find(processes.read_lines(each.pid for each in known))
+            return all(
+                processes.read_process(match.id.pid) == match.process
+                for match in found.matches
+            )
         except OSError:
             return False
-        if found.problem or known != [match.id for match in found.matches]:
-            return False
-        self._found = found
-        return True
 
     def _find(self, table: Table) -> Found:
         return processes.find(

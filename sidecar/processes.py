@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -124,19 +124,13 @@ def read_table() -> dict[int, Process]:
     return table
 
 
-def read_lines(pids: Iterable[int]) -> dict[int, Process]:
-    """Read these processes, ourselves, and everybody above: a small part of the table.
-
-    Whatever is said of one of them, `find` says by it as by the whole table, because
-    who is selected and how old he counts hangs on those above him only.
-    """
+def read_own_line() -> dict[int, Process]:
+    """Read ourselves and everybody above: all of the table that `read_me` needs."""
     table: dict[int, Process] = {}
-    waiting = [os.getpid(), *pids]
-    while waiting:
-        pid = waiting.pop()
-        if pid and pid not in table and (process := read_process(pid)):
-            table[pid] = process
-            waiting.append(process.ppid)
+    pid = os.getpid()
+    while pid and pid not in table and (process := read_process(pid)):
+        table[pid] = process
+        pid = process.ppid
     return table
 
 

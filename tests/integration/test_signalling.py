@@ -405,36 +405,6 @@ def test_who_came_since_the_last_look_is_told_in_the_same_attempt(
             assert 1 == succeeded.facts["attempts"]
 
 
-def test_those_above_a_process_are_enough_to_say_all_of_it() -> None:
-    """So who is known need not wait until hundreds of others were looked at."""
-    command = ["sh", "-c", "sleep 1000 & echo $!; wait"]
-    settings = ProcessSettings(names=("sleep", "sh"), select="all")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as shell:
-        assert shell.stdout
-        pid = int(shell.stdout.readline())
-        try:
-            wait_until(lambda: _executes(pid, "sleep"), "the shell's child is executed")
-            lines = processes.read_lines([pid])
-            table = processes.read_table()
-            by_lines, by_table = (
-                processes.find(
-                    settings,
-                    rows,
-                    processes.read_me(rows),
-                    uid_of=processes.read_uid,
-                )
-                for rows in (lines, table)
-            )
-        finally:
-            os.kill(pid, signal.SIGKILL)
-
-    assert {pid, shell.pid} <= lines.keys()
-    assert lines == {pid: table[pid] for pid in lines}
-    among_all = [match for match in by_table.matches if match.id.pid in lines]
-    assert among_all == list(by_lines.matches)
-    assert {pid, shell.pid} <= {match.id.pid for match in by_lines.matches}
-
-
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
