@@ -110,7 +110,6 @@ class Courier:
         self._attempts = 0
         earliest = self._last_reload_at + self._retry.min_interval
         self._next_at = max(now, not_before, earliest)
-        self.publish()
 
     def review(self, change: Change, now: float) -> None:
         """Look whether somebody appeared who must be told, with no change at hand."""
@@ -118,8 +117,6 @@ class Courier:
             return
         if self.target.plan(quiet=True).begin:
             self.changed(change, now)
-        else:
-            self.publish()
 
     def swapped(
         self, change: Change, fresh_from: float, since: float, now: float
@@ -131,8 +128,6 @@ class Courier:
         self.target.swapped(fresh_from, since)
         if self.running or (not self._reload and self.target.plan(quiet=True).begin):
             self.changed(change, now)
-        else:
-            self.publish()
 
     def step(self, now: float) -> None:
         """Do what is due: resume the attempt under way, or begin one."""
@@ -150,7 +145,11 @@ class Courier:
         self.publish()
 
     def publish(self) -> None:
-        """Show what is true of the target now."""
+        """Show what is true of the target now.
+
+        What ends an attempt is shown before the log tells of it; for all else it is
+        enough that the loop shows it once it has told whom it can.
+        """
         status = self.target.status()
         if status.state is State.STALE:
             self._stale_since = self._stale_since or time.time()

@@ -170,7 +170,6 @@ class Loop:
         for key, _ in parts.ready.select(timeout):
             if callable(key.data):
                 key.data(key.fd)
-        parts.wakeup.drain()
         if parts.wakeup.take_hangup():
             self._recalled = frozenset(parts.couriers)
         parts.heart.beat()
@@ -372,9 +371,14 @@ class Loop:
             courier.review(change, time.monotonic())
 
     def _deliver(self) -> None:
+        """Let everybody take the next step, and then show how far each is."""
+        if self._change is None:
+            return
         for courier in self._parts.couriers:
             if courier in self._awaited():  # whom the one before may have released
                 courier.step(time.monotonic())
+        for courier in self._parts.couriers:
+            courier.publish()
 
     def _cover(self) -> bool:
         """Watch every directory where a change can happen; say whether one is new."""

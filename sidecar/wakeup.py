@@ -74,7 +74,7 @@ class Wakeup:
         with suppress(OSError):  # full: it will wake; closed: it ended
             self._writer.send(b"\0")
 
-    def drain(self) -> None:
+    def _drain(self, _descriptor: int) -> None:
         """Make it unreadable again."""
         with suppress(BlockingIOError):
             while self._reader.recv(4096):
@@ -118,7 +118,7 @@ class Wakeup:
         os._exit(self._forced)
 
     def __enter__(self) -> Self:
-        self._ready.register(self._reader, selectors.EVENT_READ)
+        self._ready.register(self._reader, selectors.EVENT_READ, self._drain)
         self._old_descriptor = signal.set_wakeup_fd(
             self._writer.fileno(), warn_on_full_buffer=False
         )
