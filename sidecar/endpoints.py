@@ -11,7 +11,6 @@ the kubelet makes a new one for each probe anyway.
 from __future__ import annotations
 
 import errno
-import io
 import json
 import re
 import socket
@@ -23,7 +22,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Final, Self
 
@@ -39,6 +37,10 @@ _LINGER_BYTES: Final = 256 * 1024
 _TEXT: Final = "text/plain; charset=utf-8"
 _METHODS: Final = ("GET", "HEAD")
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
+_REQUEST_LINE: Final = re.compile(rb"([!-~]+) ([!-~]+) HTTP/(\d)\.\d\r?\n")
+_ACCEPT: Final = re.compile(
+    rb"^accept:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+)
 _TURNED_AWAY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"Content-Length: 0\r\n"
@@ -264,7 +266,8 @@ class _Server(socketserver.TCPServer):
         self._clients = clients
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
         self._stopping = threading.Event()
-        super().__init__(address, exchange)
+        self._exchange = exchange
+        super().__init__(address, socketserver.BaseRequestHandler)
 
     def server_bind(self) -> None:
         """Bind, to IPv4 too where every address is meant."""
@@ -293,7 +296,7 @@ class _Server(socketserver.TCPServer):
                 self._stopping.wait(0.2)
             raise
 
-    def process_request(self, request: object, client_address: object) -> None:
+    def process_request(self, request: object, client_address: object) -> None:  # noqa: ARG002  # theirs
         """Hand a connection to a thread of its own, or turn it away."""
         if not isinstance(request, socket.socket):
             raise TypeError(request)
@@ -301,8 +304,8 @@ class _Server(socketserver.TCPServer):
             self._turn_away(request)
             return
         exchange = threading.Thread(
-            target=self._exchange,
-            args=(request, client_address),
+            target=self._answer,
+            args=(request,),
             name="exchange",
             daemon=True,
         )
@@ -335,27 +338,22 @@ class _Server(socketserver.TCPServer):
             connection.send(_TURNED_AWAY)
         self.shutdown_request(connection)
 
-    def _exchange(self, connection: socket.socket, client: object) -> None:
+    def _answer(self, connection: socket.socket) -> None:
         try:
             # the client went away, or is too slow for what is left of its time
             with suppress(OSError):
-                self.finish_request(connection, client)
+                self._exchange(connection).take_place()
         finally:
             self.shutdown_request(connection)
             self._free.release()
 
 
-class _Exchange(BaseHTTPRequestHandler):
-    """One request and its answer."""
+class _Exchange:
+    """One request and its answer.
 
-    protocol_version = "HTTP/1.1"
-    # or what is not understood would be answered without a head, as in HTTP/0.9
-    default_request_version = "HTTP/1.0"
-    disable_nagle_algorithm = True
-    # http.server sets these when it reads a request line, and needs them to answer
-    command = ""
-    requestline = ""
-    request_version = "HTTP/1.0"
+    Of a request (RFC 9112) only the first line and `Accept` matter, and http.server
+    would load email and html for it: 1 MiB.
+    """
 
     def __init__(
         self,
@@ -363,24 +361,21 @@ class _Exchange(BaseHTTPRequestHandler):
         clients: _Clients,
         head_timeout: float,
         connection: socket.socket,
-        client: object,
-        server: socketserver.BaseServer,
     ) -> None:
         self._views = views
         self._clients = clients
         self._head_timeout = head_timeout
-        # which does all of the work
-        super().__init__(connection, client, server)
+        self._connection = connection
 
-    def handle(self) -> None:
+    def take_place(self) -> None:
         """Read the head, answer it, and let the answer arrive."""
-        with self._clients.waiting(self.connection, _TURNED_AWAY):
+        with self._clients.waiting(self._connection, _TURNED_AWAY):
             head = self._head()
         if isinstance(head, HTTPStatus):
-            self.send_error(head)
+            self._send(_refusal(head))
         elif head is not None:
             self._respond(head)
-        with self._clients.waiting(self.connection):
+        with self._clients.waiting(self._connection):
             self._linger()
 
     def _head(self) -> bytes | HTTPStatus | None:
@@ -407,49 +402,46 @@ class _Exchange(BaseHTTPRequestHandler):
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError
-        self.connection.settimeout(remaining)
-        piece: bytes = self.connection.recv(_HEAD_BYTES)
-        return piece
+        self._connection.settimeout(remaining)
+        return self._connection.recv(_HEAD_BYTES)
 
     def _respond(self, head: bytes) -> None:
-        self.raw_requestline, _, fields = head.partition(b"\n")
-        self.rfile = io.BufferedReader(io.BytesIO(fields))
-        if not self.parse_request():
+        request = _REQUEST_LINE.match(head)
+        if request is None:
+            self._send(_refusal(HTTPStatus.BAD_REQUEST))
             return
-        path = self.path.partition("?")[0]
-        accept = self.headers.get("Accept", "")
+        method, target, version = (part.decode("latin-1") for part in request.groups())
+        if version != "1":
+            self._send(_refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED))
+            return
+        accept = b",".join(_ACCEPT.findall(head)).decode("latin-1")
         try:
-            answer = self._views.answer(self.command, path, accept)
+            answer = self._views.answer(method, target.partition("?")[0], accept)
         except Exception:
             # a bug: the thread's last words go to stderr
-            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            self._send(_refusal(HTTPStatus.INTERNAL_SERVER_ERROR))
             raise
-        self._send(answer)
+        self._send(answer, with_body=method != "HEAD")
 
-    def send_error(
-        self, code: int, message: str | None = None, explain: str | None = None
-    ) -> None:
-        """Refuse in plain text. What http.server wants to tell repeats the request."""
-        del message, explain
-        self._send(_refusal(HTTPStatus(code)))
-
-    def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        for name, value in (
-            ("Content-Type", answer.kind),
-            ("Content-Length", str(len(answer.body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Connection", "close"),
-            *answer.headers,
-        ):
-            self.send_header(name, value)
+    def _send(self, answer: Answer, *, with_body: bool = True) -> None:
+        lines = [
+            f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
+            "Server: config-reload-sidecar",
+            time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime()),
+            f"Content-Type: {answer.kind}",
+            f"Content-Length: {len(answer.body)}",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in answer.headers),
+        ]
+        head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
         # for all of what one call sends, since Python 3.5
-        self.connection.settimeout(_ANSWER_SECONDS)
-        with self._clients.waiting(self.connection):
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(answer.body)
+        self._connection.settimeout(_ANSWER_SECONDS)
+        with self._clients.waiting(self._connection):
+            self._connection.sendall(head, socket.MSG_MORE)  # or shut down, for HEAD
+            if with_body:
+                self._connection.sendall(answer.body)
 
     def _linger(self) -> None:
         """Read on for a moment after the answer, and throw it away.
@@ -458,18 +450,7 @@ class _Exchange(BaseHTTPRequestHandler):
         client may lose the answer: a request with a body, or a head cut off.
         """
         deadline = time.monotonic() + _LINGER_SECONDS
-        self.connection.shutdown(socket.SHUT_WR)
+        self._connection.shutdown(socket.SHUT_WR)
         left = _LINGER_BYTES
         while left > 0 and (piece := self._received(deadline)):
             left -= len(piece)
-
-    def handle_expect_100(self) -> bool:
-        """Don't ask for the body: it would not be read."""
-        return True
-
-    def version_string(self) -> str:
-        """Name the program, and not which Python an attacker finds here."""
-        return "config-reload-sidecar"
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # theirs
-        """Say nothing: what clients do is no outcome of the sidecar's work."""

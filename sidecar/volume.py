@@ -13,7 +13,6 @@ A directory without `..data` is plain: files written in place or renamed over.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -366,7 +365,7 @@ class _Reading:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(f"{place} is no longer a regular file")
-            content = hashlib.sha256()
+            content = digest.sha256()
             # one byte more than its size, so that a small file ends in one short read
             size = min(status.st_size + 1, _CHUNK)
             while chunk := os.read(descriptor, size):

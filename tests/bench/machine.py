@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.sidecar_process import CHECKOUT
 
-_LIBRARIES = ("httpx", "inotify_simple", "prometheus_client", "psutil", "structlog")
+_LIBRARIES = ("httpx", "inotify_simple", "psutil", "structlog")
 _BUSY = 0.1
 _LOOK = 1.0
 
