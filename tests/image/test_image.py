@@ -25,6 +25,7 @@ INSTALLED = """
 import importlib.metadata as m
 print(*sorted(d.name.lower().replace("_", "-") for d in m.distributions()))
 """
+HEAVY = {"email", "hashlib", "html", "httpx", "http.client", "http.server", "ruamel"}
 # What is imported without cached bytecode, and so would be compiled at every start; the
 # interpreter has some modules within itself.
 UNCOMPILED = """
@@ -127,6 +128,13 @@ def test_it_has_no_shell() -> None:
 def test_everything_it_imports_was_compiled_when_it_was_built() -> None:
     """Its file system is read-only: what is compiled at a start is never kept."""
     assert [] == python(UNCOMPILED).split()
+
+
+def test_who_only_signals_loads_no_second_library_of_each_kind() -> None:
+    """OpenSSL's hashes take 2 MiB, http.server with email and html 1, in every pod."""
+    script = f"import sys, sidecar.command; print(*{HEAVY!r} & sys.modules.keys())"
+
+    assert [] == python(script).split()
 
 
 def test_it_says_what_is_missing_and_exits_with_two() -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from sidecar import volume
+from sidecar.configuration import Clocks, Configuration
 from sidecar.errors import VolumeError
+from sidecar.schedule import Pace
 from sidecar.selection import Selection
 from sidecar.volume import Snapshot
 from tests.kubelet import KubeletVolume
@@ -324,6 +326,29 @@ def test_a_poll_sees_a_swap_and_a_repaired_link(kubelet: KubeletVolume) -> None:
     snapshot = read(kubelet.path)
     kubelet.write({"app": "1"})
     assert volume.moved(snapshot)
+
+
+def test_a_poll_takes_no_old_generation_that_went_for_a_change(
+    kubelet: KubeletVolume,
+) -> None:
+    """It changes the directory's own times, and is compared once, not at each poll."""
+    path = str(kubelet.path)
+    now = Clocks(monotonic=0.0, boot=0.0, offset=0.0)
+    configuration = Configuration((path,), ALL, Pace(0.0, 0.0, 60.0))
+    configuration.settle(configuration.read(), now, noticed=0.0)
+    (kubelet.path / "..2026_11_23").mkdir()
+    (kubelet.path / "..2026_11_23").rmdir()
+    before = configuration.latest(path)
+    assert before
+    assert volume.moved(before)
+
+    assert not configuration.moved()
+    after = configuration.latest(path)
+    assert after
+    assert not volume.moved(after)
+
+    (kubelet.path / "app").unlink()
+    assert configuration.moved()
 
 
 def test_a_kubelet_that_hands_the_files_to_fsgroup_again_changes_nothing(

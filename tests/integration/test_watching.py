@@ -69,6 +69,23 @@ def test_a_swap_makes_events(
         assert not watch.drain().any
 
 
+def test_what_the_kubelet_prepares_and_tidies_up_is_no_event(
+    ready: selectors.BaseSelector, volume: KubeletVolume
+) -> None:
+    """It wakes us right before a swap, and while the new content is being read."""
+    with Watch(ready) as watch:
+        watch.cover([str(volume.path)])
+        (volume.path / "..2026_11_23").mkdir()
+        (volume.path / "..data_tmp").symlink_to("..2026_11_23")
+        (volume.path / "..data_tmp").unlink()
+        (volume.path / "..2026_11_23").rmdir()
+        assert ready.select(5)
+        assert not watch.drain().any
+        (volume.path / "..data_tmp").symlink_to(volume.generation)
+        (volume.path / "..data_tmp").rename(volume.data)
+        assert watch.drain().any
+
+
 class _BusyWatch(Watch):
     """A watch on a directory where somebody writes as fast as it is read.
 

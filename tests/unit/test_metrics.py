@@ -105,7 +105,7 @@ def volume(digest: str | None, published: float | None = 7.0) -> VolumeStatus:
 def test_the_names_and_labels_are_those_that_are_promised(
     scene: Scene, accept: str, parse: object
 ) -> None:
-    """Both formats, read by the library's own parsers; nothing more, nothing less."""
+    """Both formats, read by prometheus_client's parsers; nothing more or less."""
     assert callable(parse)
     use_everything(scene.report)
     text = scene.metrics.render(accept)[0].decode()
@@ -279,8 +279,38 @@ def test_a_reason_out_of_the_set_is_counted_as_other(scene: Scene) -> None:
     assert 1 == scene.value("config_reload_watch_errors_total", reason="other")
 
 
+@pytest.mark.parametrize(
+    ("accept", "parse"), [("text/plain", parse_text), (OPENMETRICS, parse_openmetrics)]
+)
+def test_a_path_may_hold_whatever_a_label_must_escape(
+    accept: str, parse: object
+) -> None:
+    """Or one odd directory would make every metric unreadable."""
+    assert callable(parse)
+    odd = '/etc/a"b\\c\nd{e="f"} 7'
+    metrics = Metrics()
+    metrics.expect((), (odd,))
+    found = samples(parse(metrics.render(accept)[0].decode()))
+
+    assert 0 == found["config_reload_changes_total", frozenset({("volume", odd)})]
+
+
+def test_a_reload_above_every_bound_is_counted(scene: Scene) -> None:
+    """In +Inf only; and one on a bound, in that bucket."""
+    for seconds in (120.0, 5000.0):
+        scene.metrics.confirmed("process", 7.0, seconds)
+    name = "config_reload_reload_duration_seconds"
+
+    assert [0, 1, 2] == [
+        scene.value(f"{name}_bucket", target="process", le=le)
+        for le in ("60.0", "120.0", "+Inf")
+    ]
+    assert 2 == scene.value(f"{name}_count", target="process")
+    assert 5120 == scene.value(f"{name}_sum", target="process")
+
+
 def test_a_path_that_is_no_utf_8_does_not_break_the_scrape() -> None:
-    """The library raises for every metric when one label cannot be encoded."""
+    """The formats are UTF-8, and one label that is not would cost them all."""
     metrics = Metrics()
     metrics.expect((), ("/etc/\udc80",))
     text = metrics.render("")[0].decode()
