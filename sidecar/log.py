@@ -10,8 +10,8 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import MutableMapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final, TypeAlias
 
 import structlog
@@ -42,6 +42,9 @@ EVENTS: Final = {
 """Every event that is ever logged, and what it tells."""
 
 _STDERR = 2
+_SAID_AT = "said_at"
+"""The fact that becomes the timestamp, in seconds since the epoch."""
+
 _encode = json.JSONEncoder(default=str).encode
 
 
@@ -62,6 +65,53 @@ def logger(settings: LogSettings, stream: BinaryIO | None = None) -> Logger:
         cache_logger_on_first_use=True,
     ).bind()
     return bound
+
+
+class Lines:
+    """A logger whose lines may wait, each with the time at which it was said.
+
+    One thread says them; its signal handlers may, too.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+        self._held = False
+        self._waiting: list[tuple[Callable[..., object], str, dict[str, object]]] = []
+
+    def info(self, event: str, **facts: object) -> None:
+        """Say what was done."""
+        self._say(self._logger.info, event, facts)
+
+    def warning(self, event: str, **facts: object) -> None:
+        """Say what may need a change."""
+        self._say(self._logger.warning, event, facts)
+
+    def error(self, event: str, **facts: object) -> None:
+        """Say what was not done."""
+        self._say(self._logger.error, event, facts)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Write the lines of this block at its end, however it ends."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.write()
+
+    def write(self) -> None:
+        """Write what waits, now."""
+        waiting, self._waiting = self._waiting, []
+        for say, event, facts in waiting:
+            say(event, **facts)
+
+    def _say(
+        self, say: Callable[..., object], event: str, facts: dict[str, object]
+    ) -> None:
+        self._waiting.append((say, event, facts | {_SAID_AT: time.time()}))
+        if not self._held:
+            self.write()
 
 
 class _Sink:
@@ -103,8 +153,9 @@ def _as_line(_sink: object, level: str, facts: _Facts) -> str:
 
 
 def _ordered(level: str, facts: _Facts) -> dict[str, object]:
-    event = facts.pop("event")
-    stamp = {"timestamp": timestamp(time.time()), "level": level, "event": event}
+    event, said_at = facts.pop("event"), facts.pop(_SAID_AT, None)
+    when = timestamp(said_at or time.time())
+    stamp = {"timestamp": when, "level": level, "event": event}
     return stamp | {name: fact for name, fact in facts.items() if name not in stamp}
 
 

@@ -123,13 +123,14 @@ class Loop:
 
     def _turn(self) -> None:
         self._wait(self._due())
-        if time.monotonic() >= self._schedule.due:
-            self._look()
-        if self._change and (couriers := self._to_tell_again):
-            self._tell_again(self._change, couriers)
-        # who is about to be told no longer holds what he is remembered to hold
-        self._remember()
-        self._deliver()
+        with self._parts.report.held():  # nobody is told later for the sake of a log
+            if time.monotonic() >= self._schedule.due:
+                self._look()
+            if self._change and (couriers := self._to_tell_again):
+                self._tell_again(self._change, couriers)
+            # who is about to be told no longer holds what he is remembered to hold
+            self._remember()
+            self._deliver()
         self._parts.report.step()
         self._remember()
         self._drain()  # so that no later event casts doubt on who was just told
