@@ -35,6 +35,8 @@ class Heart:
 
     def beat(self) -> None:
         """Note progress: called at each turn of the loop and during long work."""
+        if self._asked is None:  # whoever asks from now on wakes us for another beat
+            return
         with self._beaten:
             self._beats += 1
             self._asked = None

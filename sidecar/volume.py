@@ -126,7 +126,7 @@ def generation(path: str) -> str | None:
         VolumeError: the volume itself is gone or can't be entered.
     """
     try:
-        return os.readlink(os.path.join(path, DATA))
+        return os.readlink(f"{path}/{DATA}")
     except OSError as error:
         if os.path.isdir(path) and not isinstance(error, PermissionError):
             return None
@@ -212,7 +212,7 @@ class _Reading:
         if self.generation is None:
             self._note_time(root)
         else:
-            self._note_time(os.lstat(os.path.join(self.path, DATA)))
+            self._note_time(os.lstat(f"{self.path}/{DATA}"))
         self.directories.append(self.path)
         for name, place in entries:
             self._visit(name, place, (_identity(root),))
@@ -247,7 +247,7 @@ class _Reading:
                 entries.append((name, self._in_generation(place) or place))
         if self.generation is not None:
             named = {name for name, _ in entries}
-            held = os.listdir(os.path.join(self.path, self.generation))
+            held = os.listdir(f"{self.path}/{self.generation}")
             self.flaws.update(set(held) - named)
         return entries
 
@@ -311,7 +311,7 @@ class _Reading:
             if not entry.startswith(".."):
                 self._visit(
                     f"{name}/{entry}",
-                    os.path.join(place, entry),
+                    f"{place}/{entry}",
                     (*above, _identity(status)),
                 )
 

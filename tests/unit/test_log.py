@@ -7,6 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -187,6 +190,38 @@ def report(stream: io.BytesIO) -> Report:
     """A report of one target and one volume that writes to the stream."""
     log = logger(LogSettings(format="json"), stream)
     return Report(log, Metrics(), ("process",), ("/v",))
+
+
+def test_lines_that_are_held_keep_their_order_and_time(
+    report: Report, stream: io.BytesIO
+) -> None:
+    """The program is told before its lines are written, and they tell when."""
+    with report.held():
+        report.reload_started(target="process", attempt=1)
+        said = datetime.now(UTC)
+        time.sleep(0.05)  # a moment that can be seen in milliseconds
+        report.already_fresh("process")
+        assert not stream.getvalue()
+    first, second = told(stream)
+
+    assert ["reload_started", "already_fresh"] == [first["event"], second["event"]]
+    assert datetime.fromisoformat(str(first["timestamp"])) <= said
+    assert datetime.fromisoformat(str(second["timestamp"])) > said
+
+
+def test_what_is_held_is_written_however_it_ends(
+    report: Report, stream: io.BytesIO
+) -> None:
+    """By a bug, or by an end that had to be forced: these are its last words."""
+    with suppress(ZeroDivisionError), report.held():
+        report.already_fresh("process")
+        raise ZeroDivisionError
+    with report.held():
+        report.already_fresh("process")
+        report.stopped(status=1)
+        before = [line["event"] for line in told(stream)]
+
+    assert ["already_fresh", "already_fresh", "stopped"] == before
 
 
 def test_every_event_is_in_the_list_and_none_is_missing(
