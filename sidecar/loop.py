@@ -124,13 +124,15 @@ class Loop:
     def _turn(self) -> None:
         self._wait(self._due())
         with self._parts.report.held():  # nobody is told later for the sake of a log
-            if time.monotonic() >= self._schedule.due:
-                self._look()
+            due = time.monotonic() >= self._schedule.due
+            look = self._look() if due else None
             if self._change and (couriers := self._to_tell_again):
                 self._tell_again(self._change, couriers)
             # who is about to be told no longer holds what he is remembered to hold
             self._remember()
             self._deliver()
+            if look:  # last, so that nobody is seen fresh beside content he never held
+                self._show(look)
         self._parts.report.step()
         self._remember()
         self._drain()  # so that no later event casts doubt on who was just told
@@ -195,22 +197,25 @@ class Loop:
         self._moved_since = min(self._moved_since, since)
         self._schedule = self._schedule.noticed(time.monotonic())
 
-    def _look(self) -> None:
-        """Read the volumes if anything may have happened; take up what is new."""
+    def _look(self) -> Look | None:
+        """Read the volumes if anything may have happened; take up what is new.
+
+        Return what there is to show of them.
+        """
         schedule, now = self._schedule, proc.boot_time()
-        written = False
+        look, written = None, False
         if self._cover():  # what happened before there was a watch is not known
             self._notice(since=self._looked_at)
-            return
+            return None
         if schedule.settling or time.monotonic() >= schedule.recheck_at:
             look, written = self._read()
             if look is None:
-                return
+                return None
             self._take_up(look)
             recheck_at = look.recheck_at
         elif self._parts.configuration.moved():
             self._notice(since=self._looked_at)
-            return
+            return None
         else:
             self._review()
             recheck_at = schedule.recheck_at
@@ -223,6 +228,7 @@ class Loop:
         )
         if new_watch or written:
             self._notice(since=now)
+        return look
 
     def _read(self) -> tuple[Look | None, bool]:
         """Read all volumes; say whether something was written meanwhile.
@@ -246,7 +252,7 @@ class Loop:
         return configuration.settle(readings, clocks, noticed), written
 
     def _take_up(self, look: Look) -> None:
-        self._show(look)
+        self._readable = not look.problems
         configuration = self._parts.configuration
         if self._change is None:
             changed = any(not change.first for change in look.changes)
@@ -269,7 +275,6 @@ class Loop:
     def _show(self, look: Look) -> None:
         """Report the volumes as they are now."""
         parts = self._parts
-        self._readable = not look.problems
         flawed = parts.configuration.flawed(time.monotonic())
         for path in self._paths:
             parts.report.problem(f"volume {path}", look.problems.get(path))
@@ -307,9 +312,9 @@ class Loop:
             )
 
     def _new_change(self, number: int, look: Look) -> Change:
-        parts = self._parts
-        volumes = parts.report.status().volumes
-        return Change(number, parts.configuration.content, volumes, look.changes)
+        configuration, shown = self._parts.configuration, self._parts.disclosure.volume
+        volumes = tuple(shown(one.snapshot) for one in configuration.settled.values())
+        return Change(number, configuration.content, volumes, look.changes)
 
     def _deliver_later(self, change: Change) -> None:
         now = time.monotonic()
