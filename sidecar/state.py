@@ -32,7 +32,7 @@ class Known:
 
     generation: str | None
     changed: float
-    """The newest ctime in it: CLOCK_REALTIME, in seconds."""
+    """The newest change in it: CLOCK_REALTIME, in seconds."""
 
     digest: str
     swapped: float

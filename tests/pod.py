@@ -28,6 +28,9 @@ class Place:
     """Where a sidecar is a pod's."""
 
     volume: KubeletVolume
+    hostname: Path
+    """What is mounted over /etc/hostname."""
+
     env: dict[str, str]
     prefix: list[str]
     """The command that becomes the sidecar."""
@@ -47,7 +50,8 @@ def in_a_pod(api: ApiServer, place: Path, content: str = "1") -> Place:
     volume = KubeletVolume(place / "volume")
     volume.write({"app": content})
     api.write_account(place / "account")
-    wait_until(lambda: _is_newer(place / "hostname", volume), "its sandbox is made")
+    hostname = place / "hostname"
+    wait_until(lambda: _is_newer(hostname, volume), "its sandbox is made")
     env = {
         "WATCH_DIRS": str(volume.path),
         "POD_NAME": place.name,
@@ -58,7 +62,7 @@ def in_a_pod(api: ApiServer, place: Path, content: str = "1") -> Place:
         "KUBERNETES_SERVICE_PORT": str(api.port),
     }
     command = ["unshare", "--mount", "sh", "-c", _POD, str(place)]
-    return Place(volume, env, command)
+    return Place(volume, hostname, env, command)
 
 
 def pod(

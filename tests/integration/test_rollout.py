@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -77,6 +78,20 @@ class Replicas:
         made = Pod(sidecar, place)
         wait_until(lambda: made.target().get("state") != "unknown", "it has looked")
         return made
+
+
+def label(path: Path) -> None:
+    """Give a file what a new SELinux label gives it, too: a ctime of now.
+
+    So does an owner, whom every file system has.
+    """
+    began = time.time_ns()
+
+    def labelled() -> bool:
+        os.chown(path, -1, os.getgid(), follow_symlinks=False)
+        return path.lstat().st_ctime_ns > began
+
+    wait_until(labelled, "it has a later ctime")
 
 
 @pytest.fixture
@@ -360,10 +375,21 @@ def test_without_a_memory_what_is_newer_than_the_pod_is_rolled(
     first = replicas.add()
     first.kill()
     first.volume.write({"app": "1"})
+    label(first.place.hostname)  # as for every container that is started
     again = replicas.start(first.place)
     again.wait_for_answer()
 
     assert 1 == len(api.patches)
+
+
+def test_a_pod_that_was_labelled_when_it_started_is_not_rolled(
+    api: ApiServer, replicas: Replicas, tmp_path: Path
+) -> None:
+    """Where the runtime does that, each new pod would start the next rollout."""
+    place = in_a_pod(api, tmp_path / "web")
+    label(place.volume.data)
+
+    assert replicas.start(place).is_fresh()
 
 
 def test_a_rollout_that_is_taken_back_is_started_again(
