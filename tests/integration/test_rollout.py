@@ -427,12 +427,13 @@ def test_check_says_whether_the_workload_can_be_read(
     made = in_a_pod(api, tmp_path / "web-1")
     command = [*made.prefix, sys.executable, "-m", "sidecar", "check", "--json"]
 
-    def found() -> dict[str, str]:
+    def found() -> dict[str, dict[str, str]]:
         env = {"PATH": os.environ["PATH"], "HTTP_LISTEN": "off"} | made.env | ROLLOUT
         done = subprocess.run(command, env=env, capture_output=True, check=False)
         findings = json.loads(done.stdout)["findings"]
-        return {finding["code"]: finding["mend"] or "" for finding in findings}
+        return {finding["code"]: finding for finding in findings}
 
     assert "workload" in found()
+    assert "and the workload rolled once more" in found()["state-none"]["text"]
     api.refuse = lambda _: (403, "cannot get")
-    assert "get and patch on deployments of apps" in found()["workload-unknown"]
+    assert "get and patch on deployments of apps" in found()["workload-unknown"]["mend"]
