@@ -214,8 +214,9 @@ class _Reading:
             self._note_time(root.st_ctime_ns)
         else:
             data = os.lstat(os.path.join(self.path, DATA))
-            # a rename gives the link a new ctime and the directory a new mtime; so does
-            # a new owner or SELinux label the first, and a link mended later the second
+            # A swap gives the link a new ctime and the directory a new mtime. An owner
+            # or an SELinux label gives the first alone, and a link that is mended later
+            # the second: the older of both is no older than the swap.
             self._note_time(min(data.st_ctime_ns, root.st_mtime_ns))
         self.directories.append(self.path)
         for name, place in entries:
