@@ -78,7 +78,7 @@ test-image: $(DEV) image ## the image itself, and unit and integration tests on 
 	  -e CI -e PYTEST_ADDOPTS $(IMAGE)-test tests/unit tests/integration $(ARGS)
 
 e2e: $(DEV) ## the image in a real cluster: KUBECONFIG's, or one made with kind
-	IMAGE=$(IMAGE) tests/e2e/run $(PY) -m pytest tests/e2e $(ARGS)
+	IMAGE=$(IMAGE) tests/e2e/run $(PY) -m pytest tests/e2e --timeout 600 $(ARGS)
 
 audit: ## look for known vulnerabilities in what the image installs
 	@$(tools) && "$$tools/bin/pip" install --quiet pip-audit && \

@@ -116,6 +116,10 @@ class Target(Protocol):
         """Forget what is established: everybody gets told."""
         ...
 
+    def doubted(self, now: float) -> None:
+        """Take back what rests on times of files: they can't be compared any more."""
+        ...
+
     def assumed(self) -> None:
         """Take it that everybody there is now holds the content."""
         ...

@@ -45,7 +45,7 @@ def look(settings: Settings) -> Iterator[Finding]:
     if settings.process:
         yield from _processes(settings.process, settings.pod.uid)
     yield from _inotify(settings)
-    yield from _state(settings.state_dir)
+    yield from _state(settings)
 
 
 def lasting(settings: Settings) -> Iterator[Finding]:
@@ -229,9 +229,12 @@ def _instances_in_use() -> int:
     return count
 
 
-def _state(directory: Path | None) -> Iterator[Finding]:
+def _state(settings: Settings) -> Iterator[Finding]:
+    directory = settings.state_dir
     if directory is None:
         text = "after a restart of the sidecar everybody may be told once more"
+        if settings.rollout:
+            text += ", and the workload rolled once more"
         yield Finding("state-none", "STATE_DIR", text)
         return
     try:

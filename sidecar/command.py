@@ -102,7 +102,8 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
             Wakeup(ready, timeout, forced, lambda: _overdue(report, forced))
         )
         heart = Heart(wakeup.wake)
-        couriers = _couriers(settings, report, wakeup, stack)
+        pod_uid = settings.pod.uid or processes.read_pod_uid()
+        couriers = _couriers(settings, pod_uid, report, wakeup, stack)
         if settings.events and settings.cluster:
             # the requests are a dozen modules, and who only signals never makes one
             from .recorder import Recorder
@@ -134,7 +135,7 @@ def run(settings: Settings, log: Logger, *, once: bool) -> int:
         for finding in check.lasting(settings):
             message = f"{finding.subject}: {finding.text}"
             report.warning(message, code=finding.code, hint=finding.remedy)
-        memory = Memory(settings.state_dir, report)
+        memory = Memory(settings.state_dir, pod_uid, report)
         watch = settings.watch
         pace = Pace(watch.debounce, watch.debounce_max, watch.poll_interval)
         selection = Selection(watch.include, watch.exclude)
@@ -194,7 +195,11 @@ def _print(found: Sequence[Finding], status: int, *, as_json: bool) -> int:
 
 
 def _couriers(
-    settings: Settings, report: Report, wakeup: Wakeup, stack: ExitStack
+    settings: Settings,
+    pod_uid: str | None,
+    report: Report,
+    wakeup: Wakeup,
+    stack: ExitStack,
 ) -> list[Courier]:
     verify = settings.verify
     question = _question(settings)
@@ -225,7 +230,7 @@ def _couriers(
         targets.append(
             ProcessTarget(
                 settings.process,
-                pod_uid=settings.pod.uid,
+                pod_uid=pod_uid,
                 alive=verify.alive,
                 restart_timeout=verify.timeout,
                 verification=verification(),
@@ -252,6 +257,7 @@ def _couriers(
             settings.rollout,
             settings.cluster,
             volumes=tuple(map(str, settings.watch.dirs)),
+            pod_uid=pod_uid,
             wake=wakeup.wake,
             notes=report,
         )

@@ -53,10 +53,6 @@ class Interrupted(SidecarError):  # noqa: N818  # no error: somebody asked us to
 class StateError(SidecarError):
     """What was remembered is of no use, or can't be written; the message says why."""
 
-    def __init__(self, detail: str, *, clock_moved: bool = False) -> None:
-        super().__init__(detail)
-        self.clock_moved = clock_moved
-
 
 class ReloadError(SidecarError):
     """An attempt did not reach the target.

@@ -326,13 +326,11 @@ class Loop:
         """Decide at the start who holds the content that is there."""
         parts, now = self._parts, proc.boot_time()
         memory, configuration = parts.memory, parts.configuration
-        if memory.clock_moved:
-            configuration.doubted(now)
         for target in (courier.target for courier in parts.couriers):
             if self._retry.catch_up == "never":
                 if not self._changed_early:
                     target.assumed()
-            elif self._retry.catch_up == "always" or memory.clock_moved:
+            elif self._retry.catch_up == "always":
                 target.voided(now)
             else:
                 target.began(
@@ -343,6 +341,10 @@ class Loop:
                         configuration.swapped_by_kubelet,
                     )
                 )
+                if memory.clock_moved:
+                    target.doubted(now)
+        if memory.clock_moved:
+            configuration.doubted(now)
 
     def _remember(self) -> None:
         parts = self._parts

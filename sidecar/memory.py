@@ -12,28 +12,42 @@ from .errors import StateError
 from .report import Report
 from .state import Now, State
 
+_CLOCK_MOVED = (
+    "the clock was set since the state was saved, so times of files can't be compared:"
+    " processes and webhooks are told once"
+)
+
 
 class Memory:
     """The state before the restart, and the state to be found after the next one."""
 
-    def __init__(self, directory: Path | None, report: Report) -> None:
+    def __init__(
+        self, directory: Path | None, pod_uid: str | None, report: Report
+    ) -> None:
         """Load the state; whatever is wrong with it is reported and it is ignored."""
         self._directory = directory
+        self._pod_uid = pod_uid
         self._report = report
         self._saved: State | None = None
         self.before: State | None = None
-        self.clock_moved = False
         if directory is None:
             return
         try:
-            before = state.load(directory, _now())
+            before = state.load(directory, self._now())
             self.before = before if before and before.volumes else None
+            if self.clock_moved:  # and stays so until it is known who was told
+                self._warn(_CLOCK_MOVED)
+                return
             # one that can't be replaced could not be taken back either
-            state.save(directory, self.before or State(), _now())
+            state.save(directory, self.before or State(), self._now())
         except StateError as error:
             self.before = None
-            self.clock_moved = error.clock_moved
-            report.warning(str(error), directory=str(directory))
+            self._warn(str(error))
+
+    @property
+    def clock_moved(self) -> bool:
+        """Whether the clock was set since the state before the restart was saved."""
+        return self.before is not None and self.before.clock_moved
 
     def held(self, name: str, configuration: Configuration) -> Sequence[str] | None:
         """Return who held the content before the restart, if it still is the same.
@@ -61,10 +75,13 @@ class Memory:
             return
         self._saved = current
         try:
-            state.save(self._directory, current, _now())
+            state.save(self._directory, current, self._now())
         except StateError as error:
-            self._report.warning(str(error), directory=str(self._directory))
+            self._warn(str(error))
 
+    def _now(self) -> Now:
+        boot = proc.boot_time()
+        return Now(self._pod_uid, state.read_boot_id(), boot, proc.boot_offset())
 
-def _now() -> Now:
-    return Now(state.read_boot_id(), proc.boot_time(), proc.boot_offset())
+    def _warn(self, message: str) -> None:
+        self._report.warning(message, directory=str(self._directory))

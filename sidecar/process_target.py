@@ -69,7 +69,7 @@ class ProcessTarget:
     ) -> None:
         """`alive` and `restart_timeout` are `VERIFY_ALIVE` and `VERIFY_TIMEOUT`."""
         self._settings = settings
-        self._pod_uid = pod_uid or processes.read_pod_uid()
+        self._pod_uid = pod_uid
         self._alive = alive
         self._restart_timeout = restart_timeout
         self._verification = verification
@@ -109,6 +109,10 @@ class ProcessTarget:
         """Forget what is established: everybody gets told."""
         self._ledger = self._ledger.voided(now)
         self._restarts_from = inf
+
+    def doubted(self, now: float) -> None:
+        """Tell once more: one reload too many is less than one that is lost."""
+        self.voided(now)
 
     def assumed(self) -> None:
         """Take it that everybody there is now holds the content."""

@@ -44,11 +44,13 @@ class RolloutTarget:
         cluster: ClusterSettings,
         *,
         volumes: tuple[str, ...],
+        pod_uid: str | None,
         wake: Callable[[], None],
         notes: Notes,
     ) -> None:
         """`volumes` are the paths in whose order a `Change` has its content."""
         self._settings = settings
+        self._pod_uid = pod_uid
         self._volumes = volumes
         self._notes = notes
         self._get = _call(settings, cluster, "GET", wake)
@@ -84,19 +86,27 @@ class RolloutTarget:
         """Take it that the program holds the content."""
         self._holds = True
 
-    def began(self, beginning: Beginning) -> None:
-        """Take it that the program read what was mounted before the pod's sandbox.
+    def doubted(self, now: float) -> None:
+        """Nothing: what the pod has read is remembered by content, not by times."""
 
-        What is remembered tells nothing more, and may be another pod's. Everything
+    def began(self, beginning: Beginning) -> None:
+        """Take it that the pod holds what it is remembered to hold, and nothing else.
+
+        Without a memory of this very pod: that the program read what was mounted before
+        the pod's sandbox. A swap since then may have been a change that nobody saw,
+        and one rollout too many is less than a change that is lost. Everything else
         that is doubtful counts as read: what a plain directory holds is often written
         anew in every pod, and each would start the next rollout, for ever.
         """
-        started = beginning.sandbox_started
-        self._holds = started is None or beginning.swapped_by_kubelet < started
+        if beginning.held is not None and self._pod_uid:
+            self._holds = self._pod_uid in beginning.held
+        else:
+            started = beginning.sandbox_started
+            self._holds = started is None or beginning.swapped_by_kubelet < started
 
     def held(self, before: float) -> tuple[str, ...]:  # noqa: ARG002
-        """Return nobody: see `began`."""
-        return ()
+        """Return the pod, if it holds the content: since its start, if at all."""
+        return (self._pod_uid,) if self._pod_uid and self._holds else ()
 
     def plan(self, *, quiet: bool) -> Plan:  # noqa: ARG002  # no process is known
         """Begin unless a rollout has begun; then look how far it is."""

@@ -8,7 +8,8 @@ from . import proc
 from .processes import Me
 
 _MADE_WITH_IT = Path("/etc/hostname")
-"""Written by the kubelet or the runtime when it makes the sandbox."""
+"""Written by the runtime when it makes the sandbox. Its ctime may be of a later
+container, for which the runtime gave it an SELinux label anew."""
 
 
 def started(me: Me, offset: float) -> float | None:
@@ -19,6 +20,6 @@ def started(me: Me, offset: float) -> float | None:
     if me.shared and (pause := proc.stat(1)):
         return pause.start / proc.TICKS_PER_SECOND
     try:
-        return _MADE_WITH_IT.stat().st_ctime - offset
+        return _MADE_WITH_IT.stat().st_mtime - offset
     except OSError:
         return None

@@ -32,7 +32,7 @@ class Known:
 
     generation: str | None
     changed: float
-    """The newest ctime in it: CLOCK_REALTIME, in seconds."""
+    """The newest change in it: CLOCK_REALTIME, in seconds."""
 
     digest: str
     swapped: float
@@ -47,11 +47,15 @@ class State:
     held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each target who holds the volumes' content, as the target writes it."""
 
+    clock_moved: bool = False
+    """Whether the clock was set since, so that its times can't be compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The machine that a state belongs to, and its clocks."""
+    """The pod and the machine that a state belongs to, and its clocks."""
 
+    pod_uid: str | None
     boot_id: str
     boot: float
     """CLOCK_BOOTTIME, in seconds."""
@@ -69,7 +73,7 @@ def load(directory: Path, now: Now) -> State | None:
     """Return what was saved, or None if nothing was.
 
     Raises:
-        StateError: it is damaged, another machine's, or can't be compared any more.
+        StateError: it is damaged, or of another pod, boot or version.
     """
     try:
         content, _ = read_regular(directory / _NAME, _LIMIT)
@@ -84,7 +88,7 @@ def parse(content: bytes, now: Now) -> State:
     """Read a saved state.
 
     Raises:
-        StateError: it is damaged, another machine's, or can't be compared any more.
+        StateError: it is damaged, or of another pod, boot or version.
     """
     try:
         saved = json.loads(content)
@@ -92,15 +96,16 @@ def parse(content: bytes, now: Now) -> State:
             raise StateError("the state is of another boot or version, and is ignored")
         if saved["boot"] > now.boot:
             raise StateError("the state is of the future, and is ignored")
-        if not abs(float(saved["offset"]) - now.offset) <= _STEP:  # NaN is not, too
+        if saved["pod_uid"] != now.pod_uid:
             raise StateError(
-                "the clock was set since the state was saved, so times of files can't"
-                " be compared: everybody is told once",
-                clock_moved=True,
+                "the state is another pod's, and is ignored: mount an emptyDir at"
+                " STATE_DIR"
             )
         return State(
             {path: _known(known) for path, known in saved["volumes"].items()},
             {name: tuple(map(str, held)) for name, held in saved["held"].items()},
+            # NaN is no small step, too
+            clock_moved=not abs(float(saved["offset"]) - now.offset) <= _STEP,
         )
     except (
         *(ValueError, TypeError, KeyError, AttributeError),
@@ -127,6 +132,7 @@ def save(directory: Path, state: State, now: Now) -> None:
         StateError: it could not be written; then there is none.
     """
     saved = {"version": VERSION, **asdict(now), **asdict(state)}
+    del saved["clock_moved"]  # whoever loads it compares
     new = directory / f"{_NAME}.tmp"
     try:
         # what somebody else left in its place is neither followed nor waited for

@@ -88,7 +88,7 @@ class Snapshot:
 
     root: Signature | None = None
     changed: float = 0.0
-    """CLOCK_REALTIME of the newest change, by ctime, in seconds."""
+    """CLOCK_REALTIME of the newest change, in seconds."""
 
     coarse: bool = False
     """Whether the file system keeps whole seconds only."""
@@ -210,9 +210,13 @@ class _Reading:
         root = os.stat(self.path)
         entries = self._root_entries()
         if self.generation is None:
-            self._note_time(root)
+            self._note_time(root.st_ctime_ns)
         else:
-            self._note_time(os.lstat(f"{self.path}/{DATA}"))
+            data = os.lstat(f"{self.path}/{DATA}")
+            # A swap gives the link a new ctime and the directory a new mtime. An owner
+            # or an SELinux label gives the first alone, and a link that is mended later
+            # the second: the older of both is no older than the swap.
+            self._note_time(min(data.st_ctime_ns, root.st_mtime_ns))
         self.directories.append(self.path)
         for name, place in entries:
             self._visit(name, place, (_identity(root),))
@@ -273,7 +277,7 @@ class _Reading:
                 self._enter(name, place, status, above)
         elif stat.S_ISREG(status.st_mode) and self.selection.selects(name):
             if not self._immutable(place):
-                self._note_time(status)
+                self._note_time(status.st_ctime_ns)
             self.files.append((name, place, status))
             if len(self.files) > _MOST:
                 raise VolumeError(
@@ -291,7 +295,7 @@ class _Reading:
     ) -> None:
         if not self._immutable(place):
             self.directories.append(place)
-            self._note_time(status)
+            self._note_time(status.st_ctime_ns)
             if len(self.directories) > _MOST:
                 raise VolumeError(
                     f"{self.path} has more than {_MOST} directories, with those that"
@@ -391,9 +395,9 @@ class _Reading:
         content = digest.of_content(b"unreadable:" + os.fsencode(stands_for))
         return Key(signature, content, time.time(), readable=False)
 
-    def _note_time(self, status: os.stat_result) -> None:
-        self.changed = max(self.changed, status.st_ctime_ns)
-        self.fractions = self.fractions or bool(status.st_ctime_ns % 1_000_000_000)
+    def _note_time(self, written: int) -> None:
+        self.changed = max(self.changed, written)
+        self.fractions = self.fractions or bool(written % 1_000_000_000)
 
 
 def _signature(status: os.stat_result) -> Signature:

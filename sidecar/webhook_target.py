@@ -64,6 +64,10 @@ class WebhookTarget:
         """Forget what was confirmed."""
         self._ledger = self._ledger.voided(now)
 
+    def doubted(self, now: float) -> None:
+        """Tell once more: one reload too many is less than one that is lost."""
+        self.voided(now)
+
     def assumed(self) -> None:
         """Take it that the URL was told the content."""
         self._confirmed(-inf)

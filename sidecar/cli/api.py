@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import httpx2
 import msgspec
 from lightkube.models.core_v1 import ConfigMap, Pod, Secret
+from lightkube.models.meta_v1 import Status
 
 from . import verdict
 from .access import AccessError
@@ -68,6 +69,9 @@ class Api:
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
         self._path = f"api/v1/namespaces/{namespace}"
+        # msgspec (0.22) prepares a type at its first use, and crashes if two threads do
+        for kind in (Answer, Status):
+            msgspec.json.Decoder(kind)
 
     def source(self, wanted: Reference) -> Source | None:
         """Get the object; None if there is none."""

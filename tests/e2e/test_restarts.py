@@ -46,6 +46,12 @@ def change_while_away(pod: Pod, container: str) -> None:
         "it is back again",
         PACE,
     )
+    pod.wait_until_served("edition two\n")
+    now = pod.containers()[container]
+    ended = now["lastState"]["terminated"]["finishedAt"]
+    swapped = pod.status()["volumes"][0]["published"]
+    # they are all in UTC; the kubelet's are cut to seconds
+    assert ended[:19] <= swapped < now["state"]["running"]["startedAt"][:19], "not away"
 
 
 def test_a_program_that_was_away_during_a_change_is_not_told_of_it(
@@ -58,7 +64,6 @@ def test_a_program_that_was_away_during_a_change_is_not_told_of_it(
 
     change_while_away(pod, "nginx")
 
-    pod.wait_until_served("edition two\n")
     assert [] == pod.events("signal_sent")
     assert {"nginx": 2, "config-reload": 0} == pod.restarts()
 
@@ -71,7 +76,6 @@ def test_a_change_is_told_although_the_sidecar_was_away_when_it_came(
 
     change_while_away(pod, "config-reload")
 
-    pod.wait_until_served("edition two\n")
     assert {"nginx": 0, "config-reload": 2} == pod.restarts()
     # and the one that ended was told to
     ended = pod.containers()["config-reload"]["lastState"]["terminated"]

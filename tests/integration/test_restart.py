@@ -64,6 +64,7 @@ def test_without_a_memory_everybody_older_than_the_swap_is_told_once(
     told_and_killed(volume, witness, None, "2")
     before = len(witness.readings)
     with sidecar(volume, witness) as process:
+        process.wait_for("signal_sent")
         wait_until(lambda: is_fresh(process), "fresh again")
         assert 1 == len(process.events("signal_sent"))
         witness.wait_for(before + 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import pytest
 
 from tests.api_server import ApiServer, Call
 from tests.kubelet import KubeletVolume
-from tests.pod import in_a_pod, pod
+from tests.pod import Place, in_a_pod
 from tests.sidecar_process import SidecarProcess
 from tests.waiting import wait_until
 
@@ -28,13 +30,27 @@ class Pod:
     """One replica."""
 
     sidecar: SidecarProcess
-    volume: KubeletVolume
+    place: Place
+
+    @property
+    def volume(self) -> KubeletVolume:
+        return self.place.volume
 
     def target(self) -> dict[str, Any]:
         return self.sidecar.target("rollout")
 
+    def generation(self) -> str:
+        """Return which generation it has settled on."""
+        return str(self.sidecar.status()["volumes"][0]["generation"])
+
     def is_fresh(self) -> bool:
         return bool(self.target().get("state") == "fresh")
+
+    def kill(self) -> None:
+        """End the sidecar and nothing else of the pod, as the OOM killer does."""
+        self.sidecar.get("/healthz")  # a turn of the loop later all is remembered
+        os.kill(self.sidecar.pid, signal.SIGKILL)
+        self.sidecar.wait()
 
     def wait_for_answer(self, count: int = 1) -> str:
         """Return what it said of the workload, the `count`th time."""
@@ -53,12 +69,29 @@ class Replicas:
 
     def add(self, content: str = "1", **env: str) -> Pod:
         self._made += 1
-        place = self._place / f"web-{self._made}"
-        sidecar, volume = pod(self._api, place, content, **ROLLOUT | env)
-        self._stack.enter_context(sidecar)
-        made = Pod(sidecar, volume)
+        place = in_a_pod(self._api, self._place / f"web-{self._made}", content)
+        return self.start(place, **env)
+
+    def start(self, place: Place, **env: str) -> Pod:
+        """Start the sidecar of a pod, the first or, after `kill`, the next one."""
+        sidecar = self._stack.enter_context(place.sidecar(**ROLLOUT | env))
+        made = Pod(sidecar, place)
         wait_until(lambda: made.target().get("state") != "unknown", "it has looked")
         return made
+
+
+def label(path: Path) -> None:
+    """Give a file what a new SELinux label gives it, too: a ctime of now.
+
+    So does an owner, whom every file system has.
+    """
+    began = time.time_ns()
+
+    def labelled() -> bool:
+        os.chown(path, -1, os.getgid(), follow_symlinks=False)
+        return path.lstat().st_ctime_ns > began
+
+    wait_until(labelled, "it has a later ctime")
 
 
 @pytest.fixture
@@ -271,6 +304,94 @@ def test_the_memory_of_another_pod_starts_no_rollout(
     assert 1 == len(api.patches)
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_a_sidecar_that_comes_back_knows_that_its_pod_holds_the_content(
+    api: ApiServer, replicas: Replicas, tmp_path: Path, *, away: bool
+) -> None:
+    """A renewed token is a newer swap than the pod, with the same configuration."""
+    env = {"WATCH_EXCLUDE": "token", "STATE_DIR": str(tmp_path)}
+    first = replicas.add(**env)
+    generation = first.volume.generation
+    if away:
+        first.kill()
+    first.volume.write({"app": "1", "token": "renewed"})
+    if not away:
+        wait_until(lambda: first.generation() != generation, "it has seen the swap")
+        first.kill()
+    again = replicas.start(first.place, **env)
+
+    assert again.is_fresh()
+    assert [] == api.patches
+
+
+def test_a_clock_that_was_set_starts_no_rollout(
+    api: ApiServer, replicas: Replicas, tmp_path: Path
+) -> None:
+    """It says nothing of what the program has read."""
+    first = replicas.add(STATE_DIR=str(tmp_path))
+    first.kill()
+    saved = tmp_path / "state.json"
+    document = json.loads(saved.read_text())
+    saved.write_text(json.dumps(document | {"offset": document["offset"] - 3600}))
+    again = replicas.start(first.place, STATE_DIR=str(tmp_path))
+
+    assert "clock was set" in again.sidecar.wait_for("warning").facts["message"]
+    assert again.is_fresh()
+    assert [] == api.patches
+
+
+def test_a_change_while_the_sidecar_was_away_is_rolled(
+    api: ApiServer, replicas: Replicas, tmp_path: Path
+) -> None:
+    """The pod is remembered to hold what was there before, and nothing else."""
+    first = replicas.add(STATE_DIR=str(tmp_path))
+    first.kill()
+    first.volume.write({"app": "2"})
+    again = replicas.start(first.place, STATE_DIR=str(tmp_path))
+    again.wait_for_answer()
+
+    assert [".1"] == [config[-2:] for config in api.patches]
+
+
+def test_a_pod_that_waits_to_be_replaced_still_does_after_a_restart(
+    api: ApiServer, replicas: Replicas, tmp_path: Path
+) -> None:
+    """What is remembered is also that it has not read the newest content."""
+    first = replicas.add(STATE_DIR=str(tmp_path))
+    first.volume.write({"app": "2"})
+    first.wait_for_answer()
+    first.kill()
+    again = replicas.start(first.place, STATE_DIR=str(tmp_path))
+    again.wait_for_answer()
+
+    assert not again.is_fresh()
+    assert 1 == len(api.patches)
+
+
+def test_without_a_memory_what_is_newer_than_the_pod_is_rolled(
+    api: ApiServer, replicas: Replicas
+) -> None:
+    """It may be a change that nobody saw, and one too many is less than one lost."""
+    first = replicas.add()
+    first.kill()
+    first.volume.write({"app": "1"})
+    label(first.place.hostname)  # as for every container that is started
+    again = replicas.start(first.place)
+    again.wait_for_answer()
+
+    assert 1 == len(api.patches)
+
+
+def test_a_pod_that_was_labelled_when_it_started_is_not_rolled(
+    api: ApiServer, replicas: Replicas, tmp_path: Path
+) -> None:
+    """Where the runtime does that, each new pod would start the next rollout."""
+    place = in_a_pod(api, tmp_path / "web")
+    label(place.volume.data)
+
+    assert replicas.start(place).is_fresh()
+
+
 def test_a_rollout_that_is_taken_back_is_started_again(
     api: ApiServer, replicas: Replicas
 ) -> None:
@@ -306,12 +427,13 @@ def test_check_says_whether_the_workload_can_be_read(
     made = in_a_pod(api, tmp_path / "web-1")
     command = [*made.prefix, sys.executable, "-m", "sidecar", "check", "--json"]
 
-    def found() -> dict[str, str]:
+    def found() -> dict[str, dict[str, str]]:
         env = {"PATH": os.environ["PATH"], "HTTP_LISTEN": "off"} | made.env | ROLLOUT
         done = subprocess.run(command, env=env, capture_output=True, check=False)
         findings = json.loads(done.stdout)["findings"]
-        return {finding["code"]: finding["mend"] or "" for finding in findings}
+        return {finding["code"]: finding for finding in findings}
 
     assert "workload" in found()
+    assert "and the workload rolled once more" in found()["state-none"]["text"]
     api.refuse = lambda _: (403, "cannot get")
-    assert "get and patch on deployments of apps" in found()["workload-unknown"]
+    assert "get and patch on deployments of apps" in found()["workload-unknown"]["mend"]

@@ -371,3 +371,40 @@ def test_a_kubelet_that_hands_the_files_to_fsgroup_again_changes_nothing(
     after = read(kubelet.path)
     assert before.changed == after.changed
     assert after.same_files(before)
+
+
+def test_a_link_that_got_another_owner_was_not_swapped_in_again(
+    kubelet: KubeletVolume,
+) -> None:
+    """Nor one with another SELinux label, as a runtime gives it for each container.
+
+    Both give it a new ctime, and who had read the files would be told for nothing.
+    """
+    swapped = kubelet.data.lstat().st_ctime_ns
+    before = read(kubelet.path)
+
+    def labelled() -> bool:
+        os.chown(kubelet.data, -1, os.getgid(), follow_symlinks=False)
+        return kubelet.data.lstat().st_ctime_ns > before.changed * 1e9 + 50e6
+
+    wait_until(labelled, "the link has a later ctime")
+
+    changed = read(kubelet.path).changed
+    assert swapped <= changed * 1e9 + 1e3
+    assert changed < before.changed + 0.05
+
+
+def test_a_link_that_was_mended_later_was_not_swapped_in_again(
+    kubelet: KubeletVolume,
+) -> None:
+    """Current kubelets mend a key's link at a sync, which is no news of ..data."""
+    before = read(kubelet.path)
+
+    def mended() -> bool:
+        (kubelet.path / "app").unlink()
+        (kubelet.path / "app").symlink_to("..data/app")
+        return kubelet.path.stat().st_mtime_ns > before.changed * 1e9 + 50e6
+
+    wait_until(mended, "the directory has a later mtime")
+
+    assert before.changed == read(kubelet.path).changed

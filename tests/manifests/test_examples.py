@@ -48,10 +48,7 @@ each_with_sidecar = pytest.mark.parametrize(
     ids=lambda example: example.name,
 )
 # What is left out on purpose: it heals subPath, and it is replaced with all it knows.
-LEFT_OUT = {
-    EXAMPLES / "restart": ["nothing is mounted by subPath"],
-    EXAMPLES / "rollout": ["the state lies on an emptyDir"],
-}
+LEFT_OUT = {EXAMPLES / "restart": ["nothing is mounted by subPath"]}
 
 
 def documents_of(example: Path) -> list[Document]:

@@ -449,7 +449,7 @@ class Incarnation:
             jitter=choices.jitter,
             catch_up=choices.catch_up,
         )
-        memory = Memory(state, report)
+        memory = Memory(state, None, report)
         pace = Pace(choices.debounce, 5.0, choices.poll_interval)
         self._couriers = [
             Courier(target, retry, report, random.Random(1).random)  # noqa: S311  # a history can be played again

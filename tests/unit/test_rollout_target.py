@@ -25,12 +25,13 @@ class Silent:
         raise AssertionError((subject, message))
 
 
-def target() -> RolloutTarget:
+def target(pod_uid: str | None = "me") -> RolloutTarget:
     """Return the target of a pod that has just begun."""
     rollout = RolloutTarget(
         RolloutSettings(kind="deployment", name="web", namespace="site", own=None),
         ClusterSettings(url="https://127.0.0.1:1"),
         volumes=("/etc/site",),
+        pod_uid=pod_uid,
         wake=lambda: None,
         notes=Silent(),
     )
@@ -42,18 +43,21 @@ def target() -> RolloutTarget:
     ("held", "sandbox", "swapped", "state"),
     [
         (None, SANDBOX, SANDBOX - 1, State.FRESH),
+        # a change that nobody saw, or none: one rollout too many, or a change lost
         (None, SANDBOX, SANDBOX + 1, State.STALE),
-        # a sidecar that starts again remembers, and the pod is as old as ever
-        ((), SANDBOX, SANDBOX + 1, State.STALE),
-        # another pod's memory, on a volume that outlives pods
-        ((), SANDBOX, SANDBOX - 1, State.FRESH),
         # a plain directory: each pod writes its own
         (None, SANDBOX, -inf, State.FRESH),
         # nobody knows: a rollout at every start would never end
         (None, None, SANDBOX + 1, State.FRESH),
+        # a sidecar that starts again remembers, whatever the times say
+        (("me",), SANDBOX, SANDBOX + 1, State.FRESH),
+        (("me",), None, SANDBOX + 1, State.FRESH),
+        ((), SANDBOX, SANDBOX - 1, State.STALE),
+        ((), SANDBOX, -inf, State.STALE),
+        ((), None, SANDBOX + 1, State.STALE),
     ],
 )
-def test_a_pod_holds_what_was_mounted_before_it(
+def test_a_pod_holds_what_it_is_remembered_to_or_was_mounted_before_it(
     held: tuple[str, ...] | None, sandbox: float | None, swapped: float, state: State
 ) -> None:
     """Whatever came later, its program has not read."""
@@ -62,6 +66,27 @@ def test_a_pod_holds_what_was_mounted_before_it(
 
     assert state is rollout.status().state
     assert (state is State.STALE) == (rollout.plan(quiet=True).begin is not None)
+
+
+@pytest.mark.parametrize("held", [(), ("me",)])
+def test_a_memory_of_nobody_knows_which_pod_is_none(held: tuple[str, ...]) -> None:
+    """It may be another pod's, and each new pod would start the next rollout."""
+    rollout = target(pod_uid=None)
+    rollout.began(Beginning(held, SANDBOX, SANDBOX + 5, SANDBOX - 1))
+
+    assert State.FRESH is rollout.status().state
+    assert () == rollout.held(inf)
+
+
+def test_what_a_pod_holds_is_remembered_by_its_uid() -> None:
+    """Until there is new content; a clock that was set changes nothing."""
+    rollout = target()
+    rollout.began(Beginning(None, SANDBOX, SANDBOX, SANDBOX - 1))
+    rollout.doubted(SANDBOX + 5)
+    before = rollout.held(inf)
+    rollout.settled(SANDBOX + 6)
+
+    assert (("me",), ()) == (before, rollout.held(inf))
 
 
 def test_new_content_makes_every_pod_stale() -> None:

@@ -12,7 +12,7 @@ from sidecar import state
 from sidecar.errors import StateError
 from sidecar.state import Known, Now, State
 
-NOW = Now("boot", boot=1000.0, offset=1_700_000_000.0)
+NOW = Now("uid", "boot", boot=1000.0, offset=1_700_000_000.0)
 LATER = replace(NOW, boot=1060.0)
 STATE = State(
     {"/etc/site": Known("..2026", 1_700_000_900.0, "9f86", 900.0)},
@@ -24,6 +24,7 @@ def saved() -> dict[str, object]:
     """Return what a file holds, to be damaged."""
     return {
         "version": 1,
+        "pod_uid": "uid",
         "boot_id": "boot",
         "boot": 1000.0,
         "offset": 1_700_000_000.0,
@@ -57,13 +58,12 @@ def test_a_state_is_for_its_owner_only(tmp_path: Path) -> None:
         ({"version": 2}, "another boot or version"),
         ({"boot_id": "another"}, "another boot or version"),
         ({"boot": 2000.0}, "of the future"),
-        ({"offset": 1_700_000_000.2}, "the clock was set"),
+        ({"pod_uid": None}, "another pod's"),
         ({"volumes": []}, "damaged"),
         ({"volumes": {"/etc/site": {"generation": None}}}, "damaged"),
         ({"held": {"process": 7}}, "damaged"),
         ({"boot": "soon"}, "damaged"),
         ({"offset": 10**400}, "damaged"),
-        ({"offset": float("nan")}, "the clock was set"),
     ],
 )
 def test_a_state_that_is_of_no_use_says_why(
@@ -81,11 +81,14 @@ def test_what_is_no_state_at_all_is_damaged(content: bytes) -> None:
         state.parse(content, LATER)
 
 
-def test_a_clock_that_is_slewed_has_not_moved() -> None:
-    """Only a step makes the files' times incomparable."""
-    content = json.dumps(saved() | {"offset": 1_700_000_000.04}).encode()
+@pytest.mark.parametrize(
+    ("by", "moved"), [(0.04, False), (0.2, True), (-3600.0, True), (float("nan"), True)]
+)
+def test_a_clock_that_is_slewed_has_not_moved(by: float, *, moved: bool) -> None:
+    """Only a step makes the files' times incomparable; content still can be."""
+    content = json.dumps(saved() | {"offset": 1_700_000_000.0 + by}).encode()
 
-    assert State() == state.parse(content, LATER)
+    assert State(clock_moved=moved) == state.parse(content, LATER)
 
 
 def test_a_state_that_cannot_be_written_is_removed(tmp_path: Path) -> None:
