@@ -13,13 +13,10 @@ from lightkube.models.core_v1 import Container, PodSpec
 
 from sidecar import values
 from sidecar.selection import Selection
-from sidecar.variables import ALIASES, VARIABLES
+from sidecar.variables import VARIABLES
 
-_IMAGE = "config-reload-sidecar"
-_DIRECTORIES = (
-    "WATCH_DIRS",
-    *(old for old, new in ALIASES.items() if "WATCH_DIRS" == new),
-)
+from . import identity
+
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -47,17 +44,13 @@ def running(spec: PodSpec) -> Iterator[Container]:
 
 
 def sidecars(spec: PodSpec) -> list[Sidecar]:
-    """Find the containers that are sidecars of ours: by their settings or image."""
-    return [_read(found) for found in running(spec) if _is_ours(found)]
+    """Find the containers that are sidecars of ours."""
+    return [_read(found) for found in identity.sidecars(running(spec), _look)]
 
 
-def _is_ours(container: Container) -> bool:
-    names = {variable.name for variable in container.env or ()}
-    image = (container.image or "").rpartition("/")[2]
-    return (
-        bool(names.intersection(_DIRECTORIES))
-        or _IMAGE == image.split("@")[0].partition(":")[0]
-    )
+def _look(container: Container) -> identity.Look:
+    told = frozenset(variable.name for variable in container.env or ())
+    return identity.Look(container.name, container.image or "", told)
 
 
 def _read(container: Container) -> Sidecar:
@@ -83,7 +76,7 @@ def _literal(container: Container, name: str) -> str | None:
 
 
 def _directories(container: Container) -> frozenset[str] | None:
-    for name in _DIRECTORIES:
+    for name in identity.DIRECTORIES:
         text = _literal(container, name)
         if text is None:
             return None

@@ -58,6 +58,22 @@ def test_a_push_brings_the_content_to_every_pod(shop: Shop, printed: Printed) ->
     assert ["web-0", "web-1"] == sorted(shop.api.touched)
 
 
+def test_an_application_with_a_config_dir_is_not_asked(
+    shop: Shop, printed: Printed
+) -> None:
+    """It knows nothing of the sidecar's port: it would be silent, or answer for it."""
+    shop.add("web-0", "alone-0")
+    told = [{"name": "CONFIG_DIR", "value": "/etc/nginx/conf.d"}]
+    application = specs.program(specs.mount("/etc/nginx/conf.d"), env=told)
+    shop.api.pods["web-0"] = specs.pod(containers=[application, specs.sidecar()])
+    shop.api.pods["alone-0"] = specs.pod("alone-0", containers=[application])
+
+    assert 1 == run("push", "configmap/site", "--timeout", "9s", "-o", "json")
+    states = {name: row["state"] for name, row in rows(printed).items()}
+    assert {"alone-0": "not followed", "web-0": "fresh"} == states
+    assert not any("alone-0:" in request for request in shop.api.requests)
+
+
 def test_who_holds_it_already_is_not_touched(shop: Shop) -> None:
     """A second push is silent."""
     shop.add("web-0", said=holding(NEW))
