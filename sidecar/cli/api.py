@@ -14,8 +14,8 @@ import msgspec
 from lightkube.models.core_v1 import ConfigMap, Pod, Secret
 
 from . import verdict
-from .access import AccessError
 from .client import TRIES, Client, Reply, Right
+from .failure import AccessError
 from .mounting import Member
 from .objects import Kind, Reference, Source, of_config_map, of_secret
 from .stage import Stage, Verdict

@@ -20,7 +20,8 @@ from lightkube.models.meta_v1 import Status
 
 from sidecar.schedule import retry_wait
 
-from .access import Access, AccessError
+from .access import Access
+from .failure import AccessError
 
 T = TypeVar("T")
 
@@ -161,8 +162,8 @@ class Client:
                 f"the credentials of context {self._access.context!r} hold characters"
                 " that no header may hold"
             ) from error
-        except (ConfigError, KeyError, ValueError, OSError) as error:
-            # a program that fetches a token is run now
+        except (ConfigError, ValueError, OSError) as error:
+            # a file with a token is read now
             raise AccessError(
                 f"no credentials could be had for context {self._access.context!r}:"
                 f" {error}; log in again"

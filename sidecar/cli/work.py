@@ -18,10 +18,11 @@ from typing import TypeVar
 
 from sidecar import values
 
-from .access import Access, AccessError, connect
+from .access import Access, connect
 from .api import Api
 from .batches import at_once, batches
 from .client import Client
+from .failure import AccessError
 from .mounting import Member, members, mounted
 from .objects import Reference, Source, reference
 from .pursuit import Pursuit
