@@ -62,6 +62,13 @@ class Member:
         """Whether it does any good to make its kubelet sync."""
         return any(use.brought and not use.source.immutable for use in self.uses)
 
+    @property
+    def followed(self) -> bool:
+        """Whether a sidecar can tell how it takes a change."""
+        return any(
+            use.obstacle is None and not use.source.immutable for use in self.uses
+        )
+
 
 def members(pods: Iterable[Pod], sources: Sequence[Source]) -> list[Member]:
     """Find the pods that use an object, by name; those that have ended don't count."""

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sidecar import values
@@ -177,21 +177,30 @@ def push(work: Work, shown: View) -> int:
 
 
 def _in_batches(work: Work, shown: View, found: Sequence[Member]) -> list[Pursuit]:
-    """Follow batch after batch, until one does not go well."""
+    """Follow batch after batch, until one does not go well.
+
+    Who can't be followed proves nothing, and comes when all who can have taken it.
+    """
+    followed = [member for member in found if member.followed]
+    rest = [member for member in found if not member.followed]
+    planned = [found] if work.batch is None else [*batches(followed, work.batch), rest]
     done: list[Pursuit] = []
-    planned = batches(found, work.batch)
+    for member in rest:
+        shown.show(Pursuit.start(member, 0.0))
     for number, batch in enumerate(planned):
         done += follow(work.api, batch, work.timeout, shown.show, work.ended)
         if any(_stops(pursuit) for pursuit in done):
-            done += _skipped(shown, planned[number + 1 :])
-            break
+            left = (member for batch in planned[number + 1 :] for member in batch)
+            return done + _skipped(shown, left)
     return done
 
 
-def _skipped(shown: View, left: Iterable[Sequence[Member]]) -> list[Pursuit]:
+def _skipped(shown: View, left: Iterable[Member]) -> list[Pursuit]:
+    """Say of each that it was left alone; what else there is to say of it stays."""
     skipped = []
-    for member in (member for batch in left for member in batch):
-        pursuit = Pursuit.start(member, 0.0).over(Stage.SKIPPED, "", 0.0)
+    for member in left:
+        over = Pursuit.start(member, 0.0).over(Stage.SKIPPED, "", 0.0)
+        pursuit = replace(over, ended=None)
         shown.show(pursuit)
         skipped.append(pursuit)
     return skipped

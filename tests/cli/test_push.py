@@ -169,6 +169,42 @@ def test_batches_follow_each_other(shop: Shop) -> None:
     ]
 
 
+def add_who_prove_nothing(shop: Shop) -> None:
+    """Add pods that come first by name, and can't tell how they take it."""
+    by_path = specs.program(specs.mount("/a", subPath="site.conf"))
+    shop.api.pods["a-static"] = specs.pod("a-static", containers=[by_path])
+    alone = specs.program(specs.mount("/a"))
+    shop.api.pods["a-alone"] = specs.pod("a-alone", containers=[alone])
+
+
+def test_batches_are_of_pods_that_can_be_followed(shop: Shop) -> None:
+    """Ten pods without a sidecar would be a tenth that says nothing of the rest."""
+    add_who_prove_nothing(shop)
+    shop.add(*(f"web-{number}" for number in range(4)))
+
+    assert 1 == run("push", "configmap/site", "--batch", "50%")
+    order = shop.api.touched
+    assert ["web-0", {"web-1", "web-2"}, "web-3", "a-alone"] == [
+        order[0],
+        set(order[1:3]),
+        *order[3:],
+    ]
+
+
+def test_who_can_not_be_followed_is_said_at_once_and_not_told_of_what_is_rejected(
+    shop: Shop, printed: Printed
+) -> None:
+    """A pod without a sidecar would take it at its next start, and nobody would see."""
+    add_who_prove_nothing(shop)
+    shop.add("web-0", "web-1")
+    shop.becomes["web-0"] = REJECTING
+
+    assert 1 == run("push", "configmap/site", "--batch", "1")
+    lines = [line.split() for line in printed.readouterr().out.splitlines()]
+    assert ["a-alone", "a-static"] == [line[0] for line in lines[:2]]
+    assert ["web-0"] == shop.api.touched
+
+
 def test_pods_that_come_meanwhile_are_followed_too(
     shop: Shop, printed: Printed
 ) -> None:
