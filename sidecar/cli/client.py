@@ -18,6 +18,7 @@ import msgspec
 from lightkube.core.exceptions import ConfigError
 from lightkube.models.meta_v1 import Status
 
+from sidecar.errors import Interrupted
 from sidecar.schedule import retry_wait
 
 from .access import Access
@@ -84,7 +85,7 @@ class Client:
     """Sends requests to one API server. Any thread may call."""
 
     def __init__(self, access: Access, ended: threading.Event) -> None:
-        """`ended` cuts the waits short."""
+        """`ended` breaks off what waits for a server that is busy."""
         self._access = access
         self._where = f"the API server of context {access.context!r}"
         self._ended = ended
@@ -126,6 +127,7 @@ class Client:
 
         Raises:
             AccessError: the server can't be reached.
+            Interrupted: nobody waits for it any more.
         """
         tries = 0
         while True:
@@ -142,7 +144,8 @@ class Client:
                 asked = reply.retry_after
             chance = random.random()  # noqa: S311  # to spread, not to hide
             wait = retry_wait(tries, _FIRST_WAIT, _LONGEST_WAIT, chance)
-            self._ended.wait(min(max(wait, asked), 2 * _LONGEST_WAIT))
+            if self._ended.wait(min(max(wait, asked), 2 * _LONGEST_WAIT)):
+                raise Interrupted("what is under way is broken off")
 
     def once(
         self, request: httpx2.Request, limit: float = inf, seconds: float = inf

@@ -32,8 +32,6 @@ from .table import View, printable, view
 
 T = TypeVar("T")
 
-_INTERRUPTED = 130
-
 _HELD_BACK = (
     "the kubelets bring it to those too within 90 s: to keep it from them, put the"
     " object back"
@@ -93,18 +91,14 @@ def _checked(chosen: argparse.Namespace) -> _Request:
 
 def run(chosen: argparse.Namespace, command: Callable[[Work, View], int]) -> int:
     """Run a command; what can't be done is said on stderr, with status 2."""
-    ended = threading.Event()
     try:
         request = _checked(chosen)
         access = connect(os.environ, chosen.context)
         with access.http, view(chosen.output) as shown:
-            return command(Work(request, access, ended), shown)
+            return command(Work(request, access), shown)
     except AccessError as error:
         sys.stderr.writelines(f"{printable(line)}\n" for line in str(error).split("\n"))
         return 2
-    except KeyboardInterrupt:
-        ended.set()
-        return _INTERRUPTED
     except BrokenPipeError:
         # who read it has enough; the interpreter would complain when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -114,15 +108,14 @@ def run(chosen: argparse.Namespace, command: Callable[[Work, View], int]) -> int
 class Work:
     """One command under way: what is asked, of whom, and where it is shown."""
 
-    def __init__(
-        self, request: _Request, access: Access, ended: threading.Event
-    ) -> None:
-        """`ended` is set when it is broken off."""
+    def __init__(self, request: _Request, access: Access) -> None:
         self.references, self.timeout = request.references, request.timeout
         self.batch, self.no_wait = request.batch, request.no_wait
-        self.ended = ended
+        self.ended = threading.Event()
+        """Set when it is broken off."""
+
         self.namespace = request.namespace or access.namespace
-        self.api = Api(Client(access, ended), self.namespace)
+        self.api = Api(Client(access, self.ended), self.namespace)
 
     def sources(self) -> list[Source]:
         """Get the objects.
@@ -150,7 +143,7 @@ class Work:
 def status(work: Work, shown: View) -> int:
     """Look once; return 0 if every pod runs the content."""
     sources = work.sources()
-    pursuits = look(work.api, work.members(sources), shown.show)
+    pursuits = look(work.api, work.members(sources), shown.show, work.ended)
     return _closed(work, shown, pursuits)
 
 
@@ -159,7 +152,7 @@ def push(work: Work, shown: View) -> int:
     sources = work.sources()
     found = work.members(sources)
     if work.no_wait:
-        pursuits = touch(work.api, found, shown.show)
+        pursuits = touch(work.api, found, shown.show, work.ended)
         return _closed(work, shown, pursuits, good=_TOLD)
     pursuits = _in_batches(work, shown, found)
     while all(map(_good, pursuits)):

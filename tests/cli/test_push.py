@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -265,28 +264,6 @@ def test_what_can_not_get_it_is_said_and_blocks_nobody(
     states = {name: row["state"] for name, row in rows(printed).items()}
     assert {"old-0": "needs restart", "web-0": "fresh"} == states
     assert ["web-0"] == shop.api.touched
-
-
-def test_a_person_may_break_it_off(shop: Shop) -> None:
-    """Ctrl-C ends it within a second, with what was seen and no traceback."""
-    shop.add("web-0")
-    del shop.api.sidecars["web-0:9533"]
-    # what a shell starts in the background ignores it, and hands that down
-    heeding = ["env", "--default-signal=INT"]
-    command = [*heeding, sys.executable, "-m", "sidecar", "push", "configmap/site"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            seen = process.stdout.readline()
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
-        finally:
-            process.kill()
-
-    assert (130, "") == (process.returncode, err)
-    assert "waiting" in seen
 
 
 def test_who_has_read_enough_is_no_trouble(shop: Shop) -> None:
