@@ -16,7 +16,7 @@ from sidecar.selection import Selection
 from .container import Sidecar, directory, running, sidecars
 from .objects import Kind, Reference, Source
 from .stage import Stage, Verdict
-from .volumes import absent_key, expected, held, holds
+from .volumes import absent_key, expected, expected_keys, held, holds, is_shared
 
 _MIRROR = "kubernetes.io/config.mirror"
 _WHOLE = "whole"
@@ -30,6 +30,12 @@ class Place:
     path: str
     digest: str | None = None
     """What its content comes to; None if that can't be known from outside."""
+
+    keys: frozenset[str] | None = None
+    """The names of its files there; None if they can't be known either."""
+
+    is_shared: bool = False
+    """Whether others' files lie beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Member:
     uid: str
     node: str
     uses: tuple[Use, ...]
+    ready: bool = True
+    """Whether it was when it was listed; where a kubelet is silent no pod stays so."""
 
     @property
     def brought(self) -> bool:
@@ -79,7 +87,8 @@ def members(pods: Iterable[Pod], sources: Sequence[Source]) -> list[Member]:
         uses = tuple(use for source in sources if (use := _use(pod, source)))
         if uses:
             name, uid = pod.metadata.name or "", pod.metadata.uid or ""
-            found.append(Member(name, uid, pod.spec.nodeName or "", uses))
+            node = pod.spec.nodeName or ""
+            found.append(Member(name, uid, node, uses, _is_ready(pod)))
     return sorted(found, key=lambda member: member.name)
 
 
@@ -98,6 +107,11 @@ def _ended(pod: Pod) -> bool:
     deleted = pod.metadata is not None and pod.metadata.deletionTimestamp is not None
     phase = pod.status.phase if pod.status else None
     return deleted or phase in ("Succeeded", "Failed")
+
+
+def _is_ready(pod: Pod) -> bool:
+    conditions = (pod.status and pod.status.conditions) or ()
+    return all(found.status == "True" for found in conditions if found.type == "Ready")
 
 
 def _use(pod: Pod, source: Source) -> Use | None:
@@ -194,11 +208,22 @@ def _places(
     mounts = sidecar.container.volumeMounts or []
     points = [directory(mount.mountPath) for mount in mounts]
     return tuple(
-        Place(point, expected(volumes[mount.name], source, _selection(sidecar, point)))
+        _place(point, volumes[mount.name], source, _selection(sidecar, point))
         for mount, point in zip(mounts, points, strict=True)
         if mount.name in volumes
         and not (mount.subPath or mount.subPathExpr)
         and (sidecar.directories is None or point in sidecar.directories)
+    )
+
+
+def _place(
+    point: str, volume: Volume, source: Source, selection: Selection | None
+) -> Place:
+    return Place(
+        point,
+        expected(volume, source, selection),
+        expected_keys(volume, source, selection),
+        is_shared(volume, source),
     )
 
 

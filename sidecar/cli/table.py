@@ -35,6 +35,7 @@ _FRAME = 6
 
 _COLOURS = {
     Stage.FRESH: "green",
+    Stage.UNCHANGED: "green",
     Stage.REJECTED: "red",
     Stage.SILENT: "yellow",
     Stage.WAITING: "dim",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lightkube.models.core_v1 import KeyToPath, Volume
 
@@ -39,6 +39,28 @@ def holds(volume: Volume, source: Source) -> bool:
     return any(found == source.reference for found, _, _ in held(volume))
 
 
+def is_shared(volume: Volume, source: Source) -> bool:
+    """Whether anything but the object makes files in the volume."""
+    parts = (volume.projected and volume.projected.sources) or ()
+    others = any(part.serviceAccountToken or part.downwardAPI for part in parts)
+    return others or any(found != source.reference for found, _, _ in held(volume))
+
+
+def expected_keys(
+    volume: Volume, source: Source, selection: Selection | None
+) -> frozenset[str] | None:
+    """Return the names of the object's files there, of those that count."""
+    if selection is None:
+        return None
+    return frozenset(
+        path
+        for found, items, _ in held(volume)
+        if found == source.reference
+        for path in _paths(source.keys, items)
+        if selection.selects(path)
+    )
+
+
 def expected(volume: Volume, source: Source, selection: Selection | None) -> str | None:
     """Compute the digest that the volume comes to, where the sidecar shows it.
 
@@ -46,40 +68,32 @@ def expected(volume: Volume, source: Source, selection: Selection | None) -> str
     """
     if source.content is None or selection is None or volume.configMap is None:
         return None
-    files = _paths(source.content, volume.configMap.items or ())
+    paths = _paths(source.keys, volume.configMap.items or ())
     return digest.of_volume(
         {
-            path.encode(): digest.of_content(content)
-            for path, content in files.items()
+            path.encode(): digest.of_content(source.content[key])
+            for path, key in paths.items()
             if selection.selects(path)
         }
     )
 
 
-def _paths(
-    content: Mapping[str, bytes], items: Sequence[KeyToPath]
-) -> Mapping[str, bytes]:
-    """Return a volume's files: all keys by their names, or `items` by their paths."""
+def _paths(keys: Collection[str], items: Sequence[KeyToPath]) -> Mapping[str, str]:
+    """Return a volume's files, with the key of each: all by their names, or `items`."""
     if not items:
-        return content
-    return {
-        directory(item.path)[1:]: content[item.key]
-        for item in items
-        if item.key in content
-    }
+        return {key: key for key in keys}
+    return {directory(item.path)[1:]: item.key for item in items if item.key in keys}
 
 
 def absent_key(volume: Volume, source: Source) -> str | None:
     """Say which key of `items` is missing: the kubelet then changes nothing."""
-    if source.content is None:
-        return None
     strict = (
         items
         for found, items, optional in held(volume)
         if found == source.reference and not optional
     )
     for item in (item for items in strict for item in items):
-        if item.key not in source.content:
+        if item.key not in source.keys:
             return (
                 f"the volume {volume.name} asks for the key {item.key}, which"
                 f" {source.reference} lacks, so the kubelet leaves it as it is: add the"

@@ -37,7 +37,7 @@ _HELD_BACK = (
     " object back"
 )
 
-_RUNS_IT = (Stage.FRESH, Stage.PENDING, Stage.GONE)
+_RUNS_IT = (Stage.FRESH, Stage.UNCHANGED, Stage.PENDING, Stage.GONE)
 """Where a pod runs the content, or will when it starts, or is no more."""
 
 _TOLD = (Stage.ANNOTATED, Stage.ALONE, Stage.PENDING, Stage.GONE)
