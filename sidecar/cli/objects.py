@@ -114,7 +114,7 @@ def _changed(metadata: ObjectMeta | None) -> float:
 
     The API server notes the time, in whole seconds, with what each writer owns; who
     owns labels or `immutable` alone did not change the content. It notes none for who
-    only removes a key.
+    only removes a key: its managedFieldsUpdater.
     """
     if metadata is None:
         return 0.0

@@ -98,7 +98,11 @@ class Pursuit:
         return self.annotated[0] + AGAIN[len(self.annotated)] if lacks else inf
 
     def _rests(self, now: float) -> bool:
-        """Whether a kubelet that is well has synced with what the API has."""
+        """Whether a kubelet that is well has synced with what the API has.
+
+        It watches its objects; one that is told to keep them for a time instead asks
+        anew for a pod that was patched: objectStore.AddReference.
+        """
         if not self.member.ready or len(self.annotated) < len(AGAIN):
             return False
         return now - self.annotated[-1] >= _SYNCED_WITHIN

@@ -40,25 +40,36 @@ def holds(volume: Volume, source: Source) -> bool:
 
 
 def is_shared(volume: Volume, source: Source) -> bool:
-    """Whether anything but the object makes files in the volume."""
+    """Whether others make files in the volume, whose names are not known."""
     parts = (volume.projected and volume.projected.sources) or ()
-    others = any(part.serviceAccountToken or part.downwardAPI for part in parts)
-    return others or any(found != source.reference for found, _, _ in held(volume))
+    return any(found != source.reference for found, _, _ in held(volume)) or not all(
+        part.configMap or part.secret or part.serviceAccountToken or part.downwardAPI
+        for part in parts
+    )
 
 
 def expected_keys(
     volume: Volume, source: Source, selection: Selection | None
 ) -> frozenset[str] | None:
-    """Return the names of the object's files there, of those that count."""
+    """Return the names of the files there, but for other objects', that count."""
     if selection is None:
         return None
-    return frozenset(
+    ours = (
         path
         for found, items, _ in held(volume)
         if found == source.reference
         for path in _paths(source.keys, items)
-        if selection.selects(path)
     )
+    return frozenset(filter(selection.selects, (*ours, *_of_no_object(volume))))
+
+
+def _of_no_object(volume: Volume) -> Iterator[str]:
+    """Return the files that a projected volume has of the pod itself."""
+    for part in (volume.projected and volume.projected.sources) or ():
+        if part.serviceAccountToken:
+            yield _path(part.serviceAccountToken.path)
+        for item in (part.downwardAPI and part.downwardAPI.items) or ():
+            yield _path(item.path)
 
 
 def expected(volume: Volume, source: Source, selection: Selection | None) -> str | None:
@@ -82,7 +93,12 @@ def _paths(keys: Collection[str], items: Sequence[KeyToPath]) -> Mapping[str, st
     """Return a volume's files, with the key of each: all by their names, or `items`."""
     if not items:
         return {key: key for key in keys}
-    return {directory(item.path)[1:]: item.key for item in items if item.key in keys}
+    return {_path(item.path): item.key for item in items if item.key in keys}
+
+
+def _path(text: str) -> str:
+    """Write a path inside a volume as `/status` shows it."""
+    return directory(text)[1:]
 
 
 def absent_key(volume: Volume, source: Source) -> str | None:

@@ -151,18 +151,26 @@ def test_the_names_of_the_files_are_known_where_the_content_is_not() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
+def test_what_a_projected_volume_has_of_the_pod_itself_is_known_by_name_too() -> None:
+    """A token lies beside the certificate."""
+    label = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+    sources = [
+        {"secret": {"name": "tls"}},
         {"serviceAccountToken": {"path": "token"}},
-        {"downwardAPI": {"items": []}},
-        {"configMap": {"name": "site"}},
-    ],
+        {"downwardAPI": {"items": [label]}},
+    ]
+
+    expected = TLS.keys | {"token", "labels"}
+    assert (expected, False) == keys({"projected": {"sources": sources}})
+
+
+@pytest.mark.parametrize(
+    "other", [{"configMap": {"name": "site"}}, {"clusterTrustBundle": {"path": "ca"}}]
 )
-def test_in_a_projected_volume_others_names_may_lie_beside_them(
+def test_in_a_projected_volume_others_files_may_lie_beside_them(
     other: Document,
 ) -> None:
-    """They are neither missing nor too many."""
+    """They are neither missing nor too many; new kinds of them come now and then."""
     sources = [{"secret": {"name": "tls"}}, other]
 
     assert (TLS.keys, True) == keys({"projected": {"sources": sources}})
