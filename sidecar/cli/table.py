@@ -106,7 +106,11 @@ def view(output: str) -> Iterator[View]:
         yield Document()
     elif output == "table" or (output == "auto" and console.is_terminal):
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield LiveTable(console, live)
+            try:
+                yield LiveTable(console, live)
+            except BaseException:
+                live.transient = False  # what was seen is all there will be
+                raise
     else:
         yield Lines()
 

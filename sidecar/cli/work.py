@@ -162,11 +162,12 @@ def push(work: Work, shown: View) -> int:
         if not found:
             break
         pursuits += follow(work.api, found, work.timeout, shown.show, work.ended)
+    problem = ""
     if work.sources() != sources:
-        return _closed(
-            work, shown, pursuits, "an object was changed meanwhile: push again"
-        )
-    return _closed(work, shown, pursuits)
+        problem = "an object was changed meanwhile: push again"
+    elif any(map(_is_open, pursuits)):
+        problem = f"given up after {work.timeout:g} s: --timeout sets how long to wait"
+    return _closed(work, shown, pursuits, problem)
 
 
 def _in_batches(work: Work, shown: View, found: Sequence[Member]) -> list[Pursuit]:
@@ -202,7 +203,11 @@ def _skipped(shown: View, left: Iterable[Member]) -> list[Pursuit]:
 def _stops(pursuit: Pursuit) -> bool:
     """Whether nobody else should get what this pod got."""
     stages = {verdict.stage for verdict in pursuit.verdicts}
-    return Stage.REJECTED in stages or any(stage.open for stage in stages)
+    return Stage.REJECTED in stages or _is_open(pursuit)
+
+
+def _is_open(pursuit: Pursuit) -> bool:
+    return any(verdict.stage.open for verdict in pursuit.verdicts)
 
 
 def _good(pursuit: Pursuit) -> bool:

@@ -189,6 +189,24 @@ def test_it_ends_while_the_server_puts_it_off(
     assert 8 == moment.came
 
 
+def test_what_was_seen_stays_in_sight(shop: Shop) -> None:
+    """It is all that the person gets to know."""
+    shop.add("web-0")
+    moment, hold = Moment(1), threading.Event()
+    hang(shop, moment, hold)
+    try:
+        with on_a_terminal("push", "configmap/site", "-o", "table") as terminal:
+            moment.wait()
+            terminal.press_ctrl_c()
+            hold.set()
+            ended = terminal.wait()
+    finally:
+        hold.set()
+
+    erased_line = "\x1b[2K"
+    assert "web-0" in ended.shown.rpartition(erased_line)[2]
+
+
 def test_it_ends_before_there_is_anything_to_show(shop: Shop) -> None:
     """The first request may be the one that hangs."""
     moment = Moment(1)

@@ -298,9 +298,12 @@ def test_a_sidecar_that_does_not_answer_is_said_when_the_time_is_over(
     shop.add("web-0")
     del shop.api.sidecars["web-0:9533"]
 
-    assert 1 == run("push", "configmap/site", "--timeout", "3s", "-o", "json")
-    row = rows(printed)["web-0"]
-    assert ("silent", True) == (row["state"], "connection refused" in row["detail"])
+    assert 1 == run("push", "configmap/site", "--timeout", "3s")
+    *_, silent, summary = printed.readouterr().out.splitlines()
+    assert ("silent", True) == (silent.split()[3], "connection refused" in silent)
+    assert summary.endswith(
+        "1 silent; given up after 3 s: --timeout sets how long to wait"
+    )
     assert ["web-0"] == shop.api.touched
 
 
