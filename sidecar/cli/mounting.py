@@ -53,6 +53,9 @@ class Use:
     obstacle: Verdict | None = None
     """Why nobody can follow it, if so."""
 
+    sidecar: str = ""
+    """The container that watches it; a pod may have one for each of its programs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -84,7 +87,7 @@ def members(pods: Iterable[Pod], sources: Sequence[Source]) -> list[Member]:
     for pod in pods:
         if pod.metadata is None or pod.spec is None or _ended(pod):
             continue
-        uses = tuple(use for source in sources if (use := _use(pod, source)))
+        uses = tuple(use for source in sources for use in _uses(pod, source))
         if uses:
             name, uid = pod.metadata.name or "", pod.metadata.uid or ""
             node = pod.spec.nodeName or ""
@@ -114,17 +117,17 @@ def _is_ready(pod: Pod) -> bool:
     return all(found.status == "True" for found in conditions if found.type == "Ready")
 
 
-def _use(pod: Pod, source: Source) -> Use | None:
+def _uses(pod: Pod, source: Source) -> Sequence[Use]:
     spec = pod.spec
     if spec is None:
-        return None
+        return ()
     volumes = {
         volume.name: volume for volume in spec.volumes or () if holds(volume, source)
     }
     ours = sidecars(spec)
     ways = _ways_of_program(spec, volumes, source.reference, ours)
     if not ways:
-        return None
+        return ()
     if _MIRROR in ((pod.metadata and pod.metadata.annotations) or {}):
         return _stuck(source, Stage.MIRROR, "its kubelet reads a file, not the API")
     if _WHOLE not in ways:
@@ -135,29 +138,37 @@ def _use(pod: Pod, source: Source) -> Use | None:
     return _followed(source, volumes, ours)
 
 
-def _stuck(source: Source, stage: Stage, why: str) -> Use:
-    return Use(source, brought=False, obstacle=Verdict(stage, why))
+def _stuck(source: Source, stage: Stage, why: str) -> Sequence[Use]:
+    return [Use(source, brought=False, obstacle=Verdict(stage, why))]
 
 
 def _followed(
     source: Source, volumes: Mapping[str, Volume], ours: Sequence[Sidecar]
-) -> Use:
-    """Describe a use that the kubelet updates, and who can tell of it."""
-    if not ours:
+) -> Sequence[Use]:
+    """Describe a use that the kubelet updates, for each who can tell of it."""
+    watching = [
+        (sidecar, places)
+        for sidecar in ours
+        if (places := _places(sidecar, volumes, source))
+    ]
+    if not watching:
         why = "nobody tells the program: add the sidecar to the pod"
-        return Use(source, obstacle=Verdict(Stage.ALONE, why))
-    watching = [(sidecar, _places(sidecar, volumes, source)) for sidecar in ours]
-    sidecar, places = next((pair for pair in watching if pair[1]), watching[0])
-    if not places:
-        why = "its sidecar does not watch it: mount it there, and name it in WATCH_DIRS"
-        return Use(source, obstacle=Verdict(Stage.ALONE, why))
-    if sidecar.port is None:
-        why = "HTTP_LISTEN lets nobody ask its sidecar: set it to :9533"
-        return Use(source, obstacle=Verdict(Stage.ALONE, why))
+        if ours:
+            why = "its sidecar does not watch it: mount it there, and name it in"
+            why += " WATCH_DIRS"
+        return [Use(source, obstacle=Verdict(Stage.ALONE, why))]
     for volume in volumes.values():
         if lacking := absent_key(volume, source):
-            return Use(source, obstacle=Verdict(Stage.REFUSED, lacking))
-    return Use(source, sidecar.port, places)
+            return [Use(source, obstacle=Verdict(Stage.REFUSED, lacking))]
+    return [_told_by(sidecar, places, source) for sidecar, places in watching]
+
+
+def _told_by(sidecar: Sidecar, places: tuple[Place, ...], source: Source) -> Use:
+    name = sidecar.container.name
+    if sidecar.port is None:
+        why = "HTTP_LISTEN lets nobody ask its sidecar: set it to :9533"
+        return Use(source, obstacle=Verdict(Stage.ALONE, why), sidecar=name)
+    return Use(source, sidecar.port, places, sidecar=name)
 
 
 def _ways_of_program(

@@ -108,16 +108,23 @@ def verdict(use: Use, answer: Answer, before: Before) -> Verdict:
             stage = Stage.IMMUTABLE if use.source.immutable else Stage.WAITING
             return _of(place, volume, stage, _why_waiting(use, volume, before))
     place, volume = found[0]
-    published = volume.published if volume else None
+    stage, detail = _of_targets(answer, volume.published if volume else None)
+    if stage is Stage.FRESH and not all(arrived):
+        stage, detail = Stage.UNCHANGED, _UNCHANGED
+    return _of(place, volume, stage, detail)
+
+
+def _of_targets(answer: Answer, published: datetime | None) -> tuple[Stage, str]:
+    """Say how far those are who are told of what is there."""
     for target in answer.targets:
         if _rejected(target, answer.reloads, published):
-            return _of(place, volume, Stage.REJECTED, _said(target))
+            return Stage.REJECTED, _said(target)
     for target in answer.targets:
         if target.state is not State.FRESH:
-            return _of(place, volume, Stage.STALE, _said(target))
-    if not all(arrived):
-        return _of(place, volume, Stage.UNCHANGED, _UNCHANGED)
-    return _of(place, volume, Stage.FRESH, "")
+            return Stage.STALE, _said(target)
+    if not answer.targets:
+        return Stage.STALE, "its sidecar knows nobody to tell yet"
+    return Stage.FRESH, ""
 
 
 def _of(place: Place, volume: Volume | None, stage: Stage, detail: str) -> Verdict:

@@ -333,6 +333,17 @@ def test_one_pod_may_use_several_objects() -> None:
     assert ["/etc/site", "/etc/tls"] == [u.places[0].path for u in member.uses]
 
 
+def test_each_sidecar_that_watches_it_is_followed() -> None:
+    """A pod may have one for each of its programs, and both must hold the content."""
+    other = {**sidecar(env={"HTTP_LISTEN": ":9534"}), "name": "config-reload-b"}
+    idle = {**sidecar(mount("/etc/other", "other")), "name": "config-reload-c"}
+    [member] = found(pod(containers=[program(mount("/a")), sidecar(), other, idle]))
+
+    assert [("config-reload", 9533), ("config-reload-b", 9534)] == [
+        (one.sidecar, one.port) for one in member.uses
+    ]
+
+
 def test_the_kubelet_of_an_immutable_object_is_left_alone() -> None:
     """It does not look at the object again."""
     fixed = replace(SITE, immutable=True)

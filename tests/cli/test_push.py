@@ -19,7 +19,7 @@ from sidecar.cli import entry
 from sidecar.cli.stage import Stage
 from sidecar.status import State, TargetStatus
 from tests.cli import specs
-from tests.cli.api_server import TOKEN, ApiServer, kubeconfig, refusal
+from tests.cli.api_server import TOKEN, ApiServer, kubeconfig, refusal, reply
 from tests.cli.shop import NEW, OLD, REJECTING, Shop, holding
 from tests.hook import Answer
 from tests.loopback import free_port
@@ -71,6 +71,27 @@ def test_an_application_with_a_config_dir_is_not_asked(
     states = {name: row["state"] for name, row in rows(printed).items()}
     assert {"alone-0": "not followed", "web-0": "fresh"} == states
     assert not any("alone-0:" in request for request in shop.api.requests)
+
+
+@pytest.mark.parametrize("output", ["json", "table", "lines"])
+def test_of_two_sidecars_each_is_told_apart(
+    shop: Shop, printed: Printed, output: str
+) -> None:
+    """The program of the second may be behind when the first holds the content."""
+    shop.add("web-0", "web-1", said=holding(NEW))
+    second = {**specs.sidecar(env={"HTTP_LISTEN": ":9534"}), "name": "second"}
+    first = [specs.program(specs.mount("/a")), specs.sidecar()]
+    shop.api.pods["web-0"] = specs.pod(containers=[*first, second])
+    behind = TargetStatus("webhook:1", State.STALE, attempts=1, last_error="refused")
+    shop.api.sidecars["web-0:9534"] = lambda: reply(
+        dict(holding(NEW, behind).as_json())
+    )
+
+    assert 1 == run("status", "configmap/site", "-o", output)
+    out = printed.readouterr().out
+    assert ("second" in out, "webhook:1: refused" in out) == (True, True)
+    if output == "lines":
+        assert 3 == len(out.splitlines()[:-1])
 
 
 def test_who_holds_it_already_is_not_touched(shop: Shop) -> None:

@@ -216,6 +216,11 @@ def test_a_target_that_is_not_known_to_be_fresh_is_not(state: State) -> None:
     assert Stage.STALE == stage(BY_DIGEST, answer(replace(STALE, state=state)))
 
 
+def test_a_sidecar_that_knows_nobody_to_tell_proves_nothing() -> None:
+    """It has just been started."""
+    assert Stage.STALE == stage(BY_DIGEST, replace(answer(), targets=()))
+
+
 def test_a_rejection_of_the_content_before_is_not_held_against_this() -> None:
     """`last_result` stays until the first attempt has ended: a fix looks so too."""
     early = datetime.fromtimestamp(CHANGED - 120, UTC)
