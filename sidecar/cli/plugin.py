@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -84,14 +86,7 @@ class Plugin:
 
     def _printed(self, *, interactive: bool) -> bytes:
         try:
-            done = subprocess.run(  # noqa: S603  # the kubeconfig is the person's own
-                [self.command, *(self.said.args or ())],
-                env=self._environment(interactive=interactive),
-                stdin=None if interactive else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                timeout=self.patience,
-                check=False,
-            )
+            done = self._run(interactive=interactive)
         except subprocess.TimeoutExpired as error:
             raise self._error(
                 f"did not end within {self.patience:g} s: log in first, so that it need"
@@ -108,6 +103,27 @@ class Plugin:
                 " in again"
             )
         return done.stdout
+
+    def _run(self, *, interactive: bool) -> subprocess.CompletedProcess[bytes]:
+        # a group of its own, or what a script has started would outlive it and keep
+        # stderr open; but only the terminal's own group may ask a person
+        group = None if interactive else 0
+        with subprocess.Popen(  # noqa: S603  # the kubeconfig is the person's own
+            [self.command, *(self.said.args or ())],
+            env=self._environment(interactive=interactive),
+            stdin=None if interactive else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            process_group=group,
+        ) as process:
+            try:
+                printed, _ = process.communicate(timeout=self.patience)
+            except BaseException:
+                if group is None:
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, printed)
 
     def _environment(self, *, interactive: bool) -> dict[str, str]:
         spoken = {

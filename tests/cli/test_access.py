@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from sidecar.cli.objects import reference
 from tests.cli import specs
 from tests.cli.api_server import TOKEN, ApiServer, kubeconfig
 from tests.hook import Answer, Hook
+from tests.waiting import wait_until
 
 SITE = reference("configmap/site")
 
@@ -187,6 +189,30 @@ def test_a_program_that_fetches_none_is_named_with_its_words(
     assert said in str(raised.value)
     assert "hunter2" not in str(raised.value)
     assert ("log in, please" in script) == ("log in, please" in capfd.readouterr().err)
+
+
+def is_open(fifo: Path) -> bool:
+    """Whether somebody could read what is written to it."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        return error.errno != errno.ENXIO
+    return True
+
+
+def test_a_program_that_hangs_leaves_nobody_behind(tmp_path: Path) -> None:
+    """What a script has started would keep our stderr open: a pipeline would hang."""
+    started = tmp_path / "started"
+    script = f"exec 8<>{tmp_path}/fifo; echo x > {started}; sleep 60; true"
+    os.mkfifo(tmp_path / "fifo")
+    program(tmp_path / "login", script)
+    config = with_program("http://127.0.0.1:1", "./login")
+    env = {**os.environ, "KUBECONFIG": written(tmp_path / "config", config)}
+
+    with pytest.raises(AccessError, match="did not end"):
+        connect(env, patience=1)
+    assert started.exists()
+    wait_until(lambda: not is_open(tmp_path / "fifo"), "nobody has it open")
 
 
 @pytest.mark.parametrize(
