@@ -71,29 +71,40 @@ def _client(
     config: SingleConfig, env: Mapping[str, str], patience: float
 ) -> httpx2.Client:
     user = config.user or User()
-    if user.auth_provider:
-        name = user.auth_provider.get("name")
-        raise AccessError(
-            f"the user of context {config.context_name!r} logs in by auth-provider"
-            f" {name!r}, which Kubernetes has given up: let the provider's own program"
-            " write the kubeconfig again, with `exec` in it"
-        )
-    if not user.exec or user.token or user.token_file:
+    if user.token or user.token_file:
+        return Client(config, ConnectionParams())
+    if user.exec is None:
+        if user.auth_provider and not user.username:
+            raise _given_up(config.context_name, user.auth_provider.get("name"))
         return Client(config._replace(user=user), ConnectionParams())
     command = user.exec.command
     if os.sep in command:
         command = str(config.abs_file(command))
     plugin = Plugin(user.exec, command, env, patience)
     found = plugin.fetch()
-    client = Client(config._replace(user=_user(found)), ConnectionParams())
+    user = _with_certificate(user, found)
+    client = Client(config._replace(user=user), ConnectionParams())
     if found.token:
         client.auth = PluginAuth(plugin.fetch, found.token)
     return client
 
 
-def _user(found: Credentials) -> User:
-    certificate, key = found.certificate or (None, None)
-    return User(client_cert_data=certificate, client_key_data=key)
+def _given_up(context: str, provider: object) -> AccessError:
+    return AccessError(
+        f"the user of context {context!r} logs in by auth-provider {provider!r}, which"
+        " Kubernetes has given up: let the provider's own program write the kubeconfig"
+        " again, with `exec` in it"
+    )
+
+
+def _with_certificate(user: User, found: Credentials) -> User:
+    """Leave nothing for lightkube to run."""
+    if found.certificate is None:
+        return msgspec.structs.replace(user, exec=None)
+    certificate, key = found.certificate
+    return msgspec.structs.replace(
+        user, exec=None, client_cert_data=certificate, client_key_data=key
+    )
 
 
 def _chosen(env: Mapping[str, str], context: str | None, account: str) -> SingleConfig:

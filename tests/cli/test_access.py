@@ -139,15 +139,18 @@ def test_an_expired_token_is_fetched_again_once_for_all(
     assert 2 == len(runs.read_text().splitlines())
 
 
-def test_a_program_may_fetch_a_certificate(tmp_path: Path) -> None:
-    """Some clusters know people by those, and it is asked for in the handshake."""
+@pytest.mark.parametrize("fetched", [True, False])
+def test_a_certificate_is_shown_where_the_server_asks_for_one(
+    tmp_path: Path, *, fetched: bool
+) -> None:
+    """A program may fetch it, or it lies beside a program that fetches a token."""
     authority = trustme.CA()
-    identity = authority.issue_cert("person@shop.example")
-    pem = b"".join(blob.bytes() for blob in identity.cert_chain_pems).decode()
-    key = identity.private_key_pem.bytes().decode()
-    status = {"clientCertificateData": pem, "clientKeyData": key}
+    issued = authority.issue_cert("person@shop.example")
+    pem = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+    key = issued.private_key_pem.bytes()
+    status = {"clientCertificateData": pem.decode(), "clientKeyData": key.decode()}
     printed = tmp_path / "printed"
-    printed.write_text(json.dumps({"status": status}))
+    printed.write_text(json.dumps({"status": status}) if fetched else token())
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
@@ -157,6 +160,11 @@ def test_a_program_may_fetch_a_certificate(tmp_path: Path) -> None:
         config = with_program(f"https://127.0.0.1:{server.port}", "cat", str(printed))
         trusted = base64.b64encode(authority.cert_pem.bytes()).decode()
         config["clusters"][0]["cluster"]["certificate-authority-data"] = trusted
+        if not fetched:
+            config["users"][0]["user"] |= {
+                "client-certificate-data": base64.b64encode(pem).decode(),
+                "client-key-data": base64.b64encode(key).decode(),
+            }
 
         env = {**os.environ, "KUBECONFIG": written(tmp_path / "config", config)}
         assert reaches(env)
