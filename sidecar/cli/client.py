@@ -118,9 +118,17 @@ class Client:
             AccessError: it is not allowed, or the server is busy for too long.
         """
         reply = self.patiently(request)
+        self.check(reply, right)
+        return reply
+
+    def check(self, reply: Reply, right: Right) -> None:
+        """Pass what is neither forbidden nor put off.
+
+        Raises:
+            AccessError: it is.
+        """
         if reply.code in (401, 403) or reply.code in _BUSY:
             self.refuse(reply, right)
-        return reply
 
     def patiently(self, request: httpx2.Request) -> Reply:
         """Send a request until the server is not busy, or was so too often.

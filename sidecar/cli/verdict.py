@@ -140,8 +140,8 @@ def _why_waiting(use: Use, volume: Volume | None, before: Before) -> str:
         return "its sidecar has not read the volume yet"
     if before.syncs >= _SURE_AFTER:
         return (
-            f"its kubelet was told {before.syncs} times and wrote nothing new: look at"
-            " the pod's events, and whether its node is ready"
+            "its kubelet was told again and again and wrote nothing new: look at the"
+            " pod's events, and whether its node is ready"
         )
     return ""
 

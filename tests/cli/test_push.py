@@ -472,6 +472,22 @@ def test_a_right_that_is_missing_is_printed_as_a_rule(
     assert rule in printed.readouterr().err
 
 
+def test_a_policy_that_denies_one_pod_is_no_missing_right(
+    shop: Shop, printed: Printed
+) -> None:
+    """No Role would mend it, and the other pods are told."""
+    shop.add("web-0", "web-1")
+    denied = refusal(403, 'admission webhook "policy.example" denied the request: no')
+    shop.api.troubles = lambda method, path: (
+        denied if f"{method} {path}" == "PATCH pods/web-0" else None
+    )
+
+    assert 1 == run("push", "configmap/site", "-o", "json")
+    found = rows(printed)
+    assert ["refused", "fresh"] == [found[name]["state"] for name in sorted(found)]
+    assert "policy.example" in found["web-0"]["detail"]
+
+
 def rights() -> set[tuple[str, str]]:
     """Return verb and resource of every right in the Role that is shipped."""
     role = YAML(typ="safe").load(ROOT / "manifests/push/role.yaml")
