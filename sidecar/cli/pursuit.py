@@ -98,14 +98,13 @@ class Pursuit:
         return self.annotated[0] + AGAIN[len(self.annotated)] if lacks else inf
 
     def _rests(self, now: float) -> bool:
-        """Whether a kubelet that is well has synced with what the API has.
+        """Whether a kubelet that is well has by now synced with what the API has.
 
         It watches its objects; one that is told to keep them for a time instead asks
         anew for a pod that was patched: objectStore.AddReference.
         """
-        if not self.member.ready or len(self.annotated) < len(AGAIN):
-            return False
-        return now - self.annotated[-1] >= _SYNCED_WITHIN
+        was_told = len(self.annotated) == len(AGAIN)
+        return was_told and now - self.annotated[-1] >= _SYNCED_WITHIN
 
     def told(self, now: float) -> Pursuit:
         """Note that its kubelet was told to sync."""
@@ -116,7 +115,10 @@ class Pursuit:
     ) -> Pursuit:
         """Note what the sidecars answered, by port; `others` are followed as well."""
         before = Before(
-            self.generations or {}, len(self.annotated), rests=self._rests(now)
+            self.generations or {},
+            len(self.annotated),
+            rests=self._rests(now),
+            ready=self.member.ready,
         )
         verdicts = tuple(
             _judged(use, old, answers, before)

@@ -87,7 +87,10 @@ class Before:
     """How often the kubelet was told to sync since."""
 
     rests: bool = False
-    """Whether it has done so, as far as anybody can know."""
+    """Whether it has had the time to, the last time as well."""
+
+    ready: bool = True
+    """Whether the pod was; where a kubelet is silent it does not stay so."""
 
 
 def read(body: bytes) -> Answer | None:
@@ -138,7 +141,7 @@ def _why_waiting(use: Use, volume: Volume | None, before: Before) -> str:
         return "it never changes: mount a new object, or start the pod again"
     if volume is None:
         return "its sidecar has not read the volume yet"
-    if before.syncs >= _SURE_AFTER:
+    if before.rests:
         return (
             "its kubelet was told again and again and wrote nothing new: look at the"
             " pod's events, and whether its node is ready"
@@ -183,7 +186,9 @@ def _rests(place: Place, volume: Volume | None, before: Before) -> bool:
     It makes no swap where the mounted content is the same: who wrote the object may
     have changed other keys, or written what was there.
     """
-    if volume is None or volume.generation is None or not before.rests:
+    if volume is None or volume.generation is None:
+        return False
+    if not before.rests or not before.ready:
         return False
     known = place.digest is not None and volume.digest is not None
     return not known and _has_its_keys(place, volume)

@@ -40,6 +40,10 @@ _HELD_BACK = (
 _RUNS_IT = (Stage.FRESH, Stage.UNCHANGED, Stage.PENDING, Stage.GONE)
 """Where a pod runs the content, or will when it starts, or is no more."""
 
+_USUAL = frozenset({Stage.FRESH, Stage.ANNOTATED})
+_WELL = _USUAL | {Stage.UNCHANGED}
+"""Where there is nothing to add, and where nothing is missing."""
+
 _TOLD = (Stage.ANNOTATED, Stage.ALONE, Stage.PENDING, Stage.GONE)
 """Where all is done that can be done without waiting."""
 
@@ -224,13 +228,12 @@ def _closed(
     """Say how it ended; return the exit status."""
     count = Counter(v.stage for pursuit in pursuits for v in pursuit.verdicts)
     names = " and ".join(map(str, work.references))
-    done = Stage.ANNOTATED if work.no_wait else Stage.FRESH
-    well = sum({v.stage for v in one.verdicts} == {done} for one in pursuits)
+    well = sum(_WELL.issuperset(v.stage for v in one.verdicts) for one in pursuits)
     what = "were told of" if work.no_wait else "run"
     parts = [f"{well} of {len(pursuits)} pods {what} {names}"]
     if not pursuits:
         parts = [f"no pod in namespace {work.namespace} uses {names}"]
-    parts += [f"{number} {stage}" for stage, number in count.items() if stage != done]
+    parts += [f"{count[stage]} {stage}" for stage in count if stage not in _USUAL]
     if count[Stage.SKIPPED]:
         parts.append(_HELD_BACK)
     if problem:

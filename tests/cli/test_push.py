@@ -16,11 +16,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from sidecar.cli import entry
+from sidecar.cli.pursuit import AGAIN
 from sidecar.cli.stage import Stage
-from sidecar.status import State, TargetStatus
+from sidecar.status import State, Status, TargetStatus, VolumeStatus
 from tests.cli import specs
 from tests.cli.api_server import TOKEN, ApiServer, kubeconfig, refusal, reply
-from tests.cli.shop import NEW, OLD, REJECTING, Shop, holding
+from tests.cli.shop import FRESH, NEW, OLD, REJECTING, Shop, holding
 from tests.hook import Answer
 from tests.loopback import free_port
 
@@ -486,6 +487,25 @@ def test_a_policy_that_denies_one_pod_is_no_missing_right(
     found = rows(printed)
     assert ["refused", "fresh"] == [found[name]["state"] for name in sorted(found)]
     assert "policy.example" in found["web-0"]["detail"]
+
+
+def test_a_secret_whose_mounted_keys_did_not_change_ends_well(
+    shop: Shop, printed: Printed
+) -> None:
+    """Its kubelet has no reason to swap; the push ends when that is certain."""
+    volume = VolumeStatus("/etc/site", "kubelet", "..1", 1.0, None, ("password",))
+    said = Status("0.1.0", "inotify", 0.0, (volume,), (FRESH,))
+    shop.add("web-0", said=said)
+    shop.becomes["web-0"] = said
+    of_tls = {"name": "site", "secret": {"secretName": "tls"}}
+    shop.api.pods["web-0"] = specs.pod(volumes=[of_tls])
+    shop.api.objects["secrets/tls"] = specs.secret()
+
+    assert 0 == run("push", "secret/tls")
+    *_, row, summary = printed.readouterr().out.splitlines()
+    assert ["web-0", "node1", "secret/tls", "unchanged"] == row.split()[:4]
+    assert "1 of 1 pods run secret/tls; 1 unchanged" == summary
+    assert len(AGAIN) == len(shop.api.touched)
 
 
 def rights() -> set[tuple[str, str]]:

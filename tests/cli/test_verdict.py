@@ -150,7 +150,7 @@ def test_a_program_that_is_behind_is_so_without_a_swap() -> None:
 
 
 def test_a_digest_that_differs_is_waited_for_whatever_the_kubelet_does() -> None:
-    """The content is known not to be there."""
+    """The content is known not to be there, and a person may find out why."""
     said = verdict(BY_DIGEST, answer(digest="old"), RESTED)
 
     assert (Stage.WAITING, True) == (said.stage, "look at the pod's" in said.detail)
