@@ -34,6 +34,9 @@ class Sidecar:
     port: int | None
     """Where the API server reaches it; None if nowhere."""
 
+    restarts: bool
+    """Whether it has the program started again, which then reads everything anew."""
+
 
 def running(spec: PodSpec) -> Iterator[Container]:
     """Return the containers that run as long as the pod does."""
@@ -59,6 +62,7 @@ def _read(container: Container) -> Sidecar:
         directories=_directories(container),
         selection=_selection(container),
         port=_port(container),
+        restarts=_restarts(container),
     )
 
 
@@ -119,6 +123,17 @@ def _port(container: Container) -> int | None:
     if address is None or address[0].startswith(_LOOPBACK) or address[1] == 0:
         return None
     return address[1]
+
+
+def _restarts(container: Container) -> bool:
+    """Say whether it ends or replaces who reads the content, as far as is known."""
+    if _literal(container, "ROLLOUT"):
+        return True
+    try:
+        number = values.signal_number(_literal(container, "RELOAD_SIGNAL") or "")
+    except ValueError:
+        return False
+    return number in values.TERMINATING
 
 
 def _default_port() -> int | None:

@@ -131,8 +131,12 @@ def _uses(pod: Pod, source: Source) -> Sequence[Use]:
     if _MIRROR in ((pod.metadata and pod.metadata.annotations) or {}):
         return _stuck(source, Stage.MIRROR, "its kubelet reads a file, not the API")
     if _WHOLE not in ways:
-        how = " and ".join(sorted(ways))
-        return _stuck(source, Stage.RESTART, _RESTART.format(how=how))
+        # a sidecar that restarts the program heals that
+        healing = [one for one in ours if one.restarts]
+        ours = [one for one in healing if _places(one, volumes, source)]
+        if not ours:
+            how = " and ".join(sorted(ways))
+            return _stuck(source, Stage.RESTART, _RESTART.format(how=how))
     if not spec.nodeName:
         return _stuck(source, Stage.PENDING, "it reads the content when it starts")
     return _followed(source, volumes, ours)

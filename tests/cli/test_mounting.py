@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from sidecar import volume
 from sidecar.cli.mounting import Member, Use, members, mounted
@@ -17,6 +18,7 @@ from tests.cli.specs import Document, mount, pod, program, sidecar
 from tests.kubelet import KubeletVolume
 
 CONTENT = {"site.conf": b"one", "notes.txt": b"two"}
+EXAMPLES = Path(__file__).parent.parent.parent / "manifests" / "examples"
 NAMES = frozenset(CONTENT)
 SITE = Source(Reference(Kind.CONFIG_MAP, "site"), 0.0, NAMES, CONTENT)
 TLS = Source(Reference(Kind.SECRET, "tls"), 0.0, frozenset({"tls.crt", "tls.key"}))
@@ -224,6 +226,49 @@ def test_what_only_a_restart_changes_is_said_at_once(
 
     assert obstacle
     assert (Stage.RESTART, True) == (obstacle.stage, why in obstacle.detail)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"RELOAD_SIGNAL": "SIGTERM"}, None),
+        ({"RELOAD_SIGNAL": "9"}, None),
+        ({"ROLLOUT": "deployment/web"}, None),
+        ({"RELOAD_SIGNAL": "SIGHUP"}, Stage.RESTART),
+        ({"RELOAD_SIGNAL": "$(SIGNAL)"}, Stage.RESTART),
+        ({"RELOAD_SIGNAL": "SIGTERM", "WATCH_DIRS": "/etc/other"}, Stage.RESTART),
+    ],
+)
+def test_a_sidecar_that_restarts_the_program_heals_what_only_a_restart_changes(
+    told: dict[str, str], expected: Stage | None
+) -> None:
+    """It watches the whole volume, and ends who reads a part of what was there."""
+    reader = program(mount("/a", subPath="site.conf"))
+
+    assert expected == stage(pod(containers=[reader, sidecar(env=told)]))
+
+
+@pytest.mark.parametrize("example", ["restart", "rollout"])
+def test_the_examples_of_programs_that_can_not_reload_are_followed(
+    example: str,
+) -> None:
+    """They read by subPath and `env`, and their sidecars mend that."""
+    text = (EXAMPLES / example / "web.yaml").read_text()
+    [workload] = [
+        document
+        for document in YAML(typ="safe").load_all(text)
+        if document["kind"] == "Deployment"
+    ]
+    spec = workload["spec"]["template"]["spec"]
+    [name] = {
+        volume["configMap"]["name"]
+        for volume in spec["volumes"]
+        if "configMap" in volume and volume["configMap"]["name"] != "kube-root-ca.crt"
+    }
+    running = pod() | {"spec": {**spec, "nodeName": "node1"}}
+    source = replace(SITE, reference=Reference(Kind.CONFIG_MAP, name))
+
+    assert stage(running, source) is None
 
 
 def test_who_also_mounts_it_whole_is_followed() -> None:
