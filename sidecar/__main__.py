@@ -13,6 +13,8 @@ import sys
 from .cli import COMMANDS
 
 _PR_SET_DUMPABLE = 4
+_INTERRUPTED = 130
+"""What a shell shows of a program that Ctrl-C has ended."""
 
 
 def main() -> int:
@@ -33,13 +35,16 @@ def main() -> int:
 def _for_people(arguments: list[str]) -> int:
     try:
         from .cli import entry
+
+        return entry.main(arguments)
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f"{arguments[0]} is for people and their machines, and {error.name} is not"
             " installed here: pip install 'config-reload-sidecar[cli]'\n"
         )
         return 2
-    return entry.main(arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _end(*_: object) -> None:

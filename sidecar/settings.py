@@ -18,15 +18,13 @@ from typing import Literal
 from . import values
 from .errors import SettingsError
 from .presets import SELECTORS
+from .values import TERMINATING as TERMINATING
 from .variables import (
     VARIABLES as VARIABLES,
     Reader,
     misspelt,
     redacted as redacted,
 )
-
-TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL})
-"""Signals that mean: end, so that whoever restarts you reads the new content."""
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where every client in a pod looks for the token and the cluster's CA."""

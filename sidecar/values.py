@@ -25,6 +25,9 @@ LONGEST = 30 * 86_400.0
 SHORTEST = 0.001
 """The shortest one but 0, in seconds: less would keep a loop from ever sleeping."""
 
+TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL})
+"""Signals that mean: end, so that whoever restarts you reads the new content."""
+
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 

@@ -1,12 +1,10 @@
 """How to reach the cluster: the kubeconfig, as kubectl finds it, or a pod's account.
 
-lightkube reads it and makes the HTTP client: certificates, tokens, and the programs
-that fetch one.
+lightkube reads it and makes the HTTP client with its certificates and tokens.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +14,15 @@ import httpx2
 import msgspec
 from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
-from lightkube.config.models import NameValue, User
+from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from sidecar.errors import SidecarError
+from .failure import AccessError
+from .plugin import PATIENCE, Credentials, Plugin, PluginAuth
 
-_EXEC = "client.authentication.k8s.io"
 _HOME = ".kube/config"
-
-
-class AccessError(SidecarError):
-    """The command can't do its work with what it was given; the message mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +40,19 @@ def connect(
     env: Mapping[str, str],
     context: str | None = None,
     account: str = SERVICE_ACCOUNT,
+    patience: float = PATIENCE,
 ) -> Access:
-    """Make a client; nothing is asked yet.
+    """Make a client; the server is not asked anything yet.
 
-    `account` is the directory of the pod's ServiceAccount.
+    `account` is the directory of the pod's ServiceAccount, `patience` how many seconds
+    a program that fetches credentials may take.
 
     Raises:
-        AccessError: there is no usable kubeconfig.
+        AccessError: there is no usable kubeconfig, or there are no credentials.
     """
     try:
         config = _chosen(env, context, account)
-        user = _with_current_protocol(config.user or User())
-        config = config._replace(user=user)
-        client = Client(config, ConnectionParams())
+        client = _client(config, env, patience)
     except (ConfigError, YAMLError, msgspec.ValidationError, ValueError) as error:
         raise AccessError(f"the kubeconfig can't be used: {error}") from error
     except (KeyError, TypeError) as error:
@@ -71,6 +65,46 @@ def connect(
             f"the kubeconfig or a file that it names can't be read: {error}"
         ) from error
     return Access(client, config.context_name, config.cluster.server, config.namespace)
+
+
+def _client(
+    config: SingleConfig, env: Mapping[str, str], patience: float
+) -> httpx2.Client:
+    user = config.user or User()
+    if user.token or user.token_file:
+        return Client(config, ConnectionParams())
+    if user.exec is None:
+        if user.auth_provider and not user.username:
+            raise _given_up(config.context_name, user.auth_provider.get("name"))
+        return Client(config._replace(user=user), ConnectionParams())
+    command = user.exec.command
+    if os.sep in command:
+        command = str(config.abs_file(command))
+    plugin = Plugin(user.exec, command, env, patience)
+    found = plugin.fetch()
+    user = _with_certificate(user, found)
+    client = Client(config._replace(user=user), ConnectionParams())
+    if found.token:
+        client.auth = PluginAuth(plugin.fetch, found.token)
+    return client
+
+
+def _given_up(context: str, provider: object) -> AccessError:
+    return AccessError(
+        f"the user of context {context!r} logs in by auth-provider {provider!r}, which"
+        " Kubernetes has given up: let the provider's own program write the kubeconfig"
+        " again, with `exec` in it"
+    )
+
+
+def _with_certificate(user: User, found: Credentials) -> User:
+    """Leave nothing for lightkube to run."""
+    if found.certificate is None:
+        return msgspec.structs.replace(user, exec=None)
+    certificate, key = found.certificate
+    return msgspec.structs.replace(
+        user, exec=None, client_cert_data=certificate, client_key_data=key
+    )
 
 
 def _chosen(env: Mapping[str, str], context: str | None, account: str) -> SingleConfig:
@@ -126,21 +160,3 @@ def _files(env: Mapping[str, str]) -> list[Path]:
             " exists"
         )
     return found
-
-
-def _with_current_protocol(user: User) -> User:
-    """Let lightkube run a credential program that speaks the protocol's v1.
-
-    It knows v1beta1, from which v1 differs in this: the program is always told of it.
-    """
-    command = user.exec
-    if command is None or command.apiVersion != f"{_EXEC}/v1":
-        return user
-    spoken = {"apiVersion": f"{_EXEC}/v1", "kind": "ExecCredential"}
-    told = NameValue(
-        "KUBERNETES_EXEC_INFO", json.dumps(spoken | {"spec": {"interactive": False}})
-    )
-    current = msgspec.structs.replace(
-        command, apiVersion=f"{_EXEC}/v1beta1", env=[*(command.env or []), told]
-    )
-    return msgspec.structs.replace(user, exec=current)

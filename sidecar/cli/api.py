@@ -15,8 +15,8 @@ from lightkube.models.core_v1 import ConfigMap, Pod, Secret
 from lightkube.models.meta_v1 import Status
 
 from . import verdict
-from .access import AccessError
 from .client import TRIES, Client, Reply, Right
+from .failure import AccessError
 from .mounting import Member
 from .objects import Kind, Reference, Source, of_config_map, of_secret
 from .stage import Stage, Verdict
@@ -131,7 +131,10 @@ class Api:
             ),
             headers={"Content-Type": "application/merge-patch+json"},
         )
-        reply = self._client.allowed(request, Right("patch", "pods"))
+        reply = self._client.patiently(request)
+        if _is_denied_by_policy(reply):
+            return Verdict(Stage.REFUSED, reply.reason)
+        self._client.check(reply, Right("patch", "pods"))
         if reply.code == 404:
             return Verdict(Stage.GONE)
         if reply.code >= 300:
@@ -149,6 +152,14 @@ class Api:
         if reply.code in (401, 403) and reply.status:
             self._client.refuse(reply, Right("get", "pods/proxy"))
         return _heard(reply, port)
+
+
+def _is_denied_by_policy(reply: Reply) -> bool:
+    """Whether it is not a right that is missing, but this pod that may not change.
+
+    Nothing else tells the two apart: apiserver's webhook errors, `ToStatusErr`.
+    """
+    return reply.code == 403 and reply.reason.startswith("admission webhook ")
 
 
 def _heard(reply: Reply, port: int) -> Answer | Verdict:

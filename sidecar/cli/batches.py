@@ -12,17 +12,15 @@ T = TypeVar("T")
 _SIZE = re.compile(r"([0-9]{1,6})(%?)")
 
 
-def batches(items: Sequence[T], size: str | None) -> list[Sequence[T]]:
+def batches(items: Sequence[T], size: str) -> list[Sequence[T]]:
     """Split into one and then batches of `size`, a number or a percentage of all.
 
     Raises:
         ValueError: `size` is neither.
     """
-    count = len(items) if size is None else at_once(size, len(items))
-    if size is None or len(items) < 2:
-        return [items] if items else []
+    count = at_once(size, len(items))
     rest = [items[start : start + count] for start in range(1, len(items), count)]
-    return [items[:1], *rest]
+    return [items[:1], *rest] if items else []
 
 
 def at_once(size: str, total: int) -> int:

@@ -18,9 +18,11 @@ import msgspec
 from lightkube.core.exceptions import ConfigError
 from lightkube.models.meta_v1 import Status
 
+from sidecar.errors import Interrupted
 from sidecar.schedule import retry_wait
 
-from .access import Access, AccessError
+from .access import Access
+from .failure import AccessError
 
 T = TypeVar("T")
 
@@ -83,7 +85,7 @@ class Client:
     """Sends requests to one API server. Any thread may call."""
 
     def __init__(self, access: Access, ended: threading.Event) -> None:
-        """`ended` cuts the waits short."""
+        """`ended` breaks off what waits for a server that is busy."""
         self._access = access
         self._where = f"the API server of context {access.context!r}"
         self._ended = ended
@@ -116,15 +118,24 @@ class Client:
             AccessError: it is not allowed, or the server is busy for too long.
         """
         reply = self.patiently(request)
+        self.check(reply, right)
+        return reply
+
+    def check(self, reply: Reply, right: Right) -> None:
+        """Pass what is neither forbidden nor put off.
+
+        Raises:
+            AccessError: it is.
+        """
         if reply.code in (401, 403) or reply.code in _BUSY:
             self.refuse(reply, right)
-        return reply
 
     def patiently(self, request: httpx2.Request) -> Reply:
         """Send a request until the server is not busy, or was so too often.
 
         Raises:
             AccessError: the server can't be reached.
+            Interrupted: nobody waits for it any more.
         """
         tries = 0
         while True:
@@ -141,7 +152,8 @@ class Client:
                 asked = reply.retry_after
             chance = random.random()  # noqa: S311  # to spread, not to hide
             wait = retry_wait(tries, _FIRST_WAIT, _LONGEST_WAIT, chance)
-            self._ended.wait(min(max(wait, asked), 2 * _LONGEST_WAIT))
+            if self._ended.wait(min(max(wait, asked), 2 * _LONGEST_WAIT)):
+                raise Interrupted("what is under way is broken off")
 
     def once(
         self, request: httpx2.Request, limit: float = inf, seconds: float = inf
@@ -161,8 +173,8 @@ class Client:
                 f"the credentials of context {self._access.context!r} hold characters"
                 " that no header may hold"
             ) from error
-        except (ConfigError, KeyError, ValueError, OSError) as error:
-            # a program that fetches a token is run now
+        except (ConfigError, ValueError, OSError) as error:
+            # a file with a token is read now
             raise AccessError(
                 f"no credentials could be had for context {self._access.context!r}:"
                 f" {error}; log in again"

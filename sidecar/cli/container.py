@@ -13,13 +13,10 @@ from lightkube.models.core_v1 import Container, PodSpec
 
 from sidecar import values
 from sidecar.selection import Selection
-from sidecar.variables import ALIASES, VARIABLES
+from sidecar.variables import VARIABLES
 
-_IMAGE = "config-reload-sidecar"
-_DIRECTORIES = (
-    "WATCH_DIRS",
-    *(old for old, new in ALIASES.items() if "WATCH_DIRS" == new),
-)
+from . import identity
+
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -37,6 +34,9 @@ class Sidecar:
     port: int | None
     """Where the API server reaches it; None if nowhere."""
 
+    restarts: bool
+    """Whether it has the program started again, which then reads everything anew."""
+
 
 def running(spec: PodSpec) -> Iterator[Container]:
     """Return the containers that run as long as the pod does."""
@@ -47,17 +47,13 @@ def running(spec: PodSpec) -> Iterator[Container]:
 
 
 def sidecars(spec: PodSpec) -> list[Sidecar]:
-    """Find the containers that are sidecars of ours: by their settings or image."""
-    return [_read(found) for found in running(spec) if _is_ours(found)]
+    """Find the containers that are sidecars of ours."""
+    return [_read(found) for found in identity.sidecars(running(spec), _look)]
 
 
-def _is_ours(container: Container) -> bool:
-    names = {variable.name for variable in container.env or ()}
-    image = (container.image or "").rpartition("/")[2]
-    return (
-        bool(names.intersection(_DIRECTORIES))
-        or _IMAGE == image.split("@")[0].partition(":")[0]
-    )
+def _look(container: Container) -> identity.Look:
+    told = frozenset(variable.name for variable in container.env or ())
+    return identity.Look(container.name, container.image or "", told)
 
 
 def _read(container: Container) -> Sidecar:
@@ -66,6 +62,7 @@ def _read(container: Container) -> Sidecar:
         directories=_directories(container),
         selection=_selection(container),
         port=_port(container),
+        restarts=_restarts(container),
     )
 
 
@@ -83,7 +80,7 @@ def _literal(container: Container, name: str) -> str | None:
 
 
 def _directories(container: Container) -> frozenset[str] | None:
-    for name in _DIRECTORIES:
+    for name in identity.DIRECTORIES:
         text = _literal(container, name)
         if text is None:
             return None
@@ -126,6 +123,17 @@ def _port(container: Container) -> int | None:
     if address is None or address[0].startswith(_LOOPBACK) or address[1] == 0:
         return None
     return address[1]
+
+
+def _restarts(container: Container) -> bool:
+    """Say whether it ends or replaces who reads the content, as far as is known."""
+    if _literal(container, "ROLLOUT"):
+        return True
+    try:
+        number = values.signal_number(_literal(container, "RELOAD_SIGNAL") or "")
+    except ValueError:
+        return False
+    return number in values.TERMINATING
 
 
 def _default_port() -> int | None:

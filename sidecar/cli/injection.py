@@ -9,8 +9,9 @@ from types import MappingProxyType
 from sidecar.presets import PRESETS, SELECTORS, defaults
 
 from .documents import Path, Plain
+from .identity import NAME
 from .intent import Intent, is_loopback, problems
-from .pod import NAME, TOKENS, Container, Mount, Pod, is_below, parse, repository
+from .pod import TOKENS, Container, Mount, Pod, is_below, parse, repository
 from .rules import OWN_UID, Flaw
 
 IMAGE = "localhost/config-reload-sidecar:dev"

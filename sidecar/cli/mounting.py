@@ -16,7 +16,7 @@ from sidecar.selection import Selection
 from .container import Sidecar, directory, running, sidecars
 from .objects import Kind, Reference, Source
 from .stage import Stage, Verdict
-from .volumes import absent_key, expected, held, holds
+from .volumes import absent_key, expected, expected_keys, held, holds, is_shared
 
 _MIRROR = "kubernetes.io/config.mirror"
 _WHOLE = "whole"
@@ -30,6 +30,12 @@ class Place:
     path: str
     digest: str | None = None
     """What its content comes to; None if that can't be known from outside."""
+
+    keys: frozenset[str] | None = None
+    """The names of its files there; None if they can't be known either."""
+
+    is_shared: bool = False
+    """Whether others' files lie beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,9 @@ class Use:
     obstacle: Verdict | None = None
     """Why nobody can follow it, if so."""
 
+    sidecar: str = ""
+    """The container that watches it; a pod may have one for each of its programs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -56,11 +65,20 @@ class Member:
     uid: str
     node: str
     uses: tuple[Use, ...]
+    ready: bool = True
+    """Whether it was when it was listed; where a kubelet is silent no pod stays so."""
 
     @property
     def brought(self) -> bool:
         """Whether it does any good to make its kubelet sync."""
         return any(use.brought and not use.source.immutable for use in self.uses)
+
+    @property
+    def followed(self) -> bool:
+        """Whether a sidecar can tell how it takes a change."""
+        return any(
+            use.obstacle is None and not use.source.immutable for use in self.uses
+        )
 
 
 def members(pods: Iterable[Pod], sources: Sequence[Source]) -> list[Member]:
@@ -69,10 +87,11 @@ def members(pods: Iterable[Pod], sources: Sequence[Source]) -> list[Member]:
     for pod in pods:
         if pod.metadata is None or pod.spec is None or _ended(pod):
             continue
-        uses = tuple(use for source in sources if (use := _use(pod, source)))
+        uses = tuple(use for source in sources for use in _uses(pod, source))
         if uses:
             name, uid = pod.metadata.name or "", pod.metadata.uid or ""
-            found.append(Member(name, uid, pod.spec.nodeName or "", uses))
+            node = pod.spec.nodeName or ""
+            found.append(Member(name, uid, node, uses, _is_ready(pod)))
     return sorted(found, key=lambda member: member.name)
 
 
@@ -93,50 +112,67 @@ def _ended(pod: Pod) -> bool:
     return deleted or phase in ("Succeeded", "Failed")
 
 
-def _use(pod: Pod, source: Source) -> Use | None:
+def _is_ready(pod: Pod) -> bool:
+    conditions = (pod.status and pod.status.conditions) or ()
+    return all(found.status == "True" for found in conditions if found.type == "Ready")
+
+
+def _uses(pod: Pod, source: Source) -> Sequence[Use]:
     spec = pod.spec
     if spec is None:
-        return None
+        return ()
     volumes = {
         volume.name: volume for volume in spec.volumes or () if holds(volume, source)
     }
     ours = sidecars(spec)
     ways = _ways_of_program(spec, volumes, source.reference, ours)
     if not ways:
-        return None
+        return ()
     if _MIRROR in ((pod.metadata and pod.metadata.annotations) or {}):
         return _stuck(source, Stage.MIRROR, "its kubelet reads a file, not the API")
     if _WHOLE not in ways:
-        how = " and ".join(sorted(ways))
-        return _stuck(source, Stage.RESTART, _RESTART.format(how=how))
+        # a sidecar that restarts the program heals that
+        healing = [one for one in ours if one.restarts]
+        ours = [one for one in healing if _places(one, volumes, source)]
+        if not ours:
+            how = " and ".join(sorted(ways))
+            return _stuck(source, Stage.RESTART, _RESTART.format(how=how))
     if not spec.nodeName:
         return _stuck(source, Stage.PENDING, "it reads the content when it starts")
     return _followed(source, volumes, ours)
 
 
-def _stuck(source: Source, stage: Stage, why: str) -> Use:
-    return Use(source, brought=False, obstacle=Verdict(stage, why))
+def _stuck(source: Source, stage: Stage, why: str) -> Sequence[Use]:
+    return [Use(source, brought=False, obstacle=Verdict(stage, why))]
 
 
 def _followed(
     source: Source, volumes: Mapping[str, Volume], ours: Sequence[Sidecar]
-) -> Use:
-    """Describe a use that the kubelet updates, and who can tell of it."""
-    if not ours:
+) -> Sequence[Use]:
+    """Describe a use that the kubelet updates, for each who can tell of it."""
+    watching = [
+        (sidecar, places)
+        for sidecar in ours
+        if (places := _places(sidecar, volumes, source))
+    ]
+    if not watching:
         why = "nobody tells the program: add the sidecar to the pod"
-        return Use(source, obstacle=Verdict(Stage.ALONE, why))
-    watching = [(sidecar, _places(sidecar, volumes, source)) for sidecar in ours]
-    sidecar, places = next((pair for pair in watching if pair[1]), watching[0])
-    if not places:
-        why = "its sidecar does not watch it: mount it there, and name it in WATCH_DIRS"
-        return Use(source, obstacle=Verdict(Stage.ALONE, why))
-    if sidecar.port is None:
-        why = "HTTP_LISTEN lets nobody ask its sidecar: set it to :9533"
-        return Use(source, obstacle=Verdict(Stage.ALONE, why))
+        if ours:
+            why = "its sidecar does not watch it: mount it there, and name it in"
+            why += " WATCH_DIRS"
+        return [Use(source, obstacle=Verdict(Stage.ALONE, why))]
     for volume in volumes.values():
         if lacking := absent_key(volume, source):
-            return Use(source, obstacle=Verdict(Stage.REFUSED, lacking))
-    return Use(source, sidecar.port, places)
+            return [Use(source, obstacle=Verdict(Stage.REFUSED, lacking))]
+    return [_told_by(sidecar, places, source) for sidecar, places in watching]
+
+
+def _told_by(sidecar: Sidecar, places: tuple[Place, ...], source: Source) -> Use:
+    name = sidecar.container.name
+    if sidecar.port is None:
+        why = "HTTP_LISTEN lets nobody ask its sidecar: set it to :9533"
+        return Use(source, obstacle=Verdict(Stage.ALONE, why), sidecar=name)
+    return Use(source, sidecar.port, places, sidecar=name)
 
 
 def _ways_of_program(
@@ -187,11 +223,22 @@ def _places(
     mounts = sidecar.container.volumeMounts or []
     points = [directory(mount.mountPath) for mount in mounts]
     return tuple(
-        Place(point, expected(volumes[mount.name], source, _selection(sidecar, point)))
+        _place(point, volumes[mount.name], source, _selection(sidecar, point))
         for mount, point in zip(mounts, points, strict=True)
         if mount.name in volumes
         and not (mount.subPath or mount.subPathExpr)
         and (sidecar.directories is None or point in sidecar.directories)
+    )
+
+
+def _place(
+    point: str, volume: Volume, source: Source, selection: Selection | None
+) -> Place:
+    return Place(
+        point,
+        expected(volume, source, selection),
+        expected_keys(volume, source, selection),
+        is_shared(volume, source),
     )
 
 

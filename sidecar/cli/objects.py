@@ -1,13 +1,14 @@
 """A ConfigMap or a Secret as a person names it, and what `push` needs to know of it.
 
-Of a Secret nobody looks at the content: when it was changed is enough.
+Of a Secret nobody looks at the content: the names of its keys, and when it was changed,
+are enough.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +20,8 @@ from sidecar.values import subdomain
 
 _EVERY_KUBELET = 100.0
 """After so many seconds every kubelet has synced by itself, and some are to spare."""
+
+_CONTENT = frozenset({"f:data", "f:binaryData", "f:stringData"})
 
 
 class Kind(StrEnum):
@@ -49,6 +52,9 @@ class Source:
     reference: Reference
     changed: float
     """When its content was last changed, in whole seconds since the epoch."""
+
+    keys: frozenset[str]
+    """Their names: `/status` shows those of the files."""
 
     content: Mapping[str, bytes] | None = None
     """By key; None of a Secret."""
@@ -82,37 +88,40 @@ def of_config_map(found: Reference, document: ConfigMap, now: float) -> Source:
     content = {key: value.encode() for key, value in (document.data or {}).items()}
     for key, value in (document.binaryData or {}).items():
         content[key] = base64.b64decode(value)
-    return _source(found, document, content, now)
+    return _source(found, document, content, content, now)
 
 
 def of_secret(found: Reference, document: Secret, now: float) -> Source:
     """Take what counts of a Secret: none of its content."""
-    return _source(found, document, None, now)
+    return _source(found, document, document.data or {}, None, now)
 
 
 def _source(
     found: Reference,
     document: ConfigMap | Secret,
+    keys: Iterable[str],
     content: Mapping[str, bytes] | None,
     now: float,
 ) -> Source:
     changed = _changed(document.metadata)
     aged = now - changed > _EVERY_KUBELET
-    return Source(found, changed, content, bool(document.immutable), aged)
+    immutable = bool(document.immutable)
+    return Source(found, changed, frozenset(keys), content, immutable, aged)
 
 
 def _changed(metadata: ObjectMeta | None) -> float:
     """Return when somebody last changed the content, or may have.
 
     The API server notes the time, in whole seconds, with what each writer owns; who
-    owns labels and annotations alone did not change the content.
+    owns labels or `immutable` alone did not change the content. It notes none for who
+    only removes a key: its managedFieldsUpdater.
     """
     if metadata is None:
         return 0.0
     times = [
         entry.time
         for entry in metadata.managedFields or ()
-        if entry.time and {"f:metadata"} != (entry.fieldsV1 or {}).keys()
+        if entry.time and _CONTENT.intersection(entry.fieldsV1 or _CONTENT)
     ]
     newest: datetime | None = max(times, default=metadata.creationTimestamp)
     return newest.timestamp() if newest else 0.0

@@ -9,17 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar.presets import SELECTORS
-
+from . import identity
 from .documents import Path, Plain
 
 TOKENS = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where every pod has its service account's token; that is no configuration."""
-
-NAME = "config-reload"
-PROGRAM = "config-reload-sidecar"
-
-_TARGETS = frozenset({"PRESET", "WEBHOOK_URL", *SELECTORS})
 
 Object = tuple[str, str]
 """Kind and name of what a volume or a variable comes from."""
@@ -107,14 +101,10 @@ class Container:
     limits_memory: bool
 
     @property
-    def is_sidecar(self) -> bool:
-        """Whether it is ours, by its name, its image, or what it is told."""
-        told = {variable.name for variable in self.variables}
-        return (
-            self.name == NAME
-            or repository(self.image).rpartition("/")[2] == PROGRAM
-            or ("WATCH_DIRS" in told and bool(told & _TARGETS))
-        )
+    def look(self) -> identity.Look:
+        """What it is known by."""
+        told = frozenset(variable.name for variable in self.variables)
+        return identity.Look(self.name, self.image, told)
 
     @property
     def is_init(self) -> bool:
@@ -152,16 +142,16 @@ class Pod:
     @property
     def sidecars(self) -> list[Container]:
         """Those that are ours."""
-        return [container for container in self.containers if container.is_sidecar]
+        return identity.sidecars(self.containers, lambda container: container.look)
 
     @property
     def applications(self) -> list[Container]:
         """Those that run for as long as the pod does and are not ours."""
+        ours = self.sidecars
         return [
             container
             for container in self.containers
-            if not container.is_sidecar
-            and (container.is_native or not container.is_init)
+            if container not in ours and (container.is_native or not container.is_init)
         ]
 
     def volume(self, name: str) -> Volume | None:

@@ -22,6 +22,9 @@ A sync may use an object that the kubelet keeps, and then it changes nothing.
 SOONEST = 0.25
 """How often a pod is looked at at most, in seconds."""
 
+_SYNCED_WITHIN = 5.0
+"""A kubelet that was told to sync has done so after as many seconds; 1.5 is usual."""
+
 _HUSHED = 3
 """How often that time is doubled, once for each time that nobody answered."""
 
@@ -94,6 +97,15 @@ class Pursuit:
             return self.began if lacks or Stage.ALONE in stages else inf
         return self.annotated[0] + AGAIN[len(self.annotated)] if lacks else inf
 
+    def _rests(self, now: float) -> bool:
+        """Whether a kubelet that is well has by now synced with what the API has.
+
+        It watches its objects; one that is told to keep them for a time instead asks
+        anew for a pod that was patched: objectStore.AddReference.
+        """
+        was_told = len(self.annotated) == len(AGAIN)
+        return was_told and now - self.annotated[-1] >= _SYNCED_WITHIN
+
     def told(self, now: float) -> Pursuit:
         """Note that its kubelet was told to sync."""
         return replace(self, annotated=(*self.annotated, now), looks_at=now + SOONEST)
@@ -102,7 +114,12 @@ class Pursuit:
         self, answers: Mapping[int, Answer | Verdict], now: float, others: int
     ) -> Pursuit:
         """Note what the sidecars answered, by port; `others` are followed as well."""
-        before = Before(self.generations or {}, len(self.annotated))
+        before = Before(
+            self.generations or {},
+            len(self.annotated),
+            rests=self._rests(now),
+            ready=self.member.ready,
+        )
         verdicts = tuple(
             _judged(use, old, answers, before)
             for use, old in zip(self.member.uses, self.verdicts, strict=True)

@@ -13,6 +13,8 @@ from dataclasses import replace
 from math import inf
 from queue import SimpleQueue
 
+from sidecar.errors import Interrupted
+
 from .api import Api
 from .mounting import Member
 from .pursuit import Pursuit
@@ -42,7 +44,9 @@ def follow(
     return _Round(api, pursuits, began + timeout, show, ended).run()
 
 
-def touch(api: Api, members: Sequence[Member], show: Show) -> list[Pursuit]:
+def touch(
+    api: Api, members: Sequence[Member], show: Show, ended: threading.Event
+) -> list[Pursuit]:
     """Make the kubelets sync, and look no further."""
 
     def touched(pursuit: Pursuit) -> Pursuit:
@@ -51,24 +55,41 @@ def touch(api: Api, members: Sequence[Member], show: Show) -> list[Pursuit]:
         ended = api.touch(pursuit.member) or Verdict(Stage.ANNOTATED)
         return pursuit.over(ended.stage, ended.detail, time.monotonic())
 
-    return _each(touched, members, show)
+    return _each(touched, members, show, ended)
 
 
-def look(api: Api, members: Sequence[Member], show: Show) -> list[Pursuit]:
+def look(
+    api: Api, members: Sequence[Member], show: Show, ended: threading.Event
+) -> list[Pursuit]:
     """Look once; how long that took says nothing of the pods."""
-    return _each(
-        lambda pursuit: replace(_looked(api, pursuit, 0), ended=None), members, show
-    )
+
+    def looked(pursuit: Pursuit) -> Pursuit:
+        return replace(_looked(api, pursuit, 0), ended=None)
+
+    return _each(looked, members, show, ended)
 
 
 def _each(
-    work: Callable[[Pursuit], Pursuit], members: Sequence[Member], show: Show
+    work: Callable[[Pursuit], Pursuit],
+    members: Sequence[Member],
+    show: Show,
+    ended: threading.Event,
 ) -> list[Pursuit]:
+    """Do one thing for each pod, and show them in their order."""
     began = time.monotonic()
     pursuits = [Pursuit.start(member, began) for member in members]
     done = []
-    with ThreadPoolExecutor(WORKERS) as workers:
-        for pursuit in workers.map(work, pursuits):
+
+    def unless_ended(pursuit: Pursuit) -> Pursuit:
+        try:
+            return pursuit if ended.is_set() else work(pursuit)
+        except Interrupted:
+            return pursuit
+
+    with _interrupts_held(ended.set), ThreadPoolExecutor(WORKERS) as workers:
+        for pursuit in workers.map(unless_ended, pursuits):
+            if ended.is_set():
+                break
             show(pursuit)
             done.append(pursuit)
     return done
@@ -82,19 +103,30 @@ def _looked(api: Api, pursuit: Pursuit, others: int) -> Pursuit:
 
 
 @contextmanager
-def _interrupts_noted(note: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C be noted in this block, and do nothing else.
+def _interrupts_held(note: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C be noted in this block, and raise it when the block has ended.
 
     An exception in the middle of the executor's own work can leave its locks taken,
     and then nothing ends. Where it is ignored it stays so.
+
+    Raises:
+        KeyboardInterrupt: it came.
     """
+    came: list[int] = []
+
+    def interrupted(number: int, _: object) -> None:
+        came.append(number)
+        note()
+
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: note())
+        signal.signal(signal.SIGINT, interrupted)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        if came:
+            raise KeyboardInterrupt
 
 
 class _Round:
@@ -128,21 +160,21 @@ class _Round:
         # its `put` may be called by a signal handler, at any time
         over: SimpleQueue[None] = SimpleQueue()
         waker = threading.Thread(target=self._wake, args=[over])
-        with _interrupts_noted(lambda: self._interrupted(over)):
+        with _interrupts_held(lambda: self._interrupted(over)):
             waker.start()
             try:
                 self._work_all()
             finally:
                 over.put(None)
                 waker.join()
-        if self._ended.is_set():
-            raise KeyboardInterrupt
         return self._pursuits
 
     def _work(self) -> None:
         try:
             while (number := self._take()) is not None:
                 self._put(number, self._step(self._pursuits[number]))
+        except Interrupted:
+            return  # why, somebody else says
         except BaseException:
             self._ended.set()
             with self._news:

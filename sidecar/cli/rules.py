@@ -9,18 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from . import identity
 from .documents import Path
 from .intent import Intent, intent, is_loopback, misspelt_variables, problems
-from .pod import (
-    PROGRAM,
-    Container,
-    Mount,
-    Object,
-    Pod,
-    Volume,
-    is_below,
-    repository,
-)
+from .pod import Container, Mount, Object, Pod, Volume, is_below
 
 OWN_UID = 65532
 """The uid of the sidecar's image."""
@@ -223,7 +215,7 @@ def _uids(case: Case) -> Iterator[Flaw]:
 
 def _own_uid(case: Case) -> int | None:
     uid = case.pod.uid_of(case.sidecar)
-    is_ours = repository(case.sidecar.image).rpartition("/")[2] == PROGRAM
+    is_ours = identity.image_name(case.sidecar.image) == identity.PROGRAM
     return OWN_UID if uid is None and is_ours else uid
 
 

@@ -21,6 +21,9 @@ class Stage(StrEnum):
     FRESH = "fresh"
     """The program holds the content."""
 
+    UNCHANGED = "unchanged"
+    """The kubelet found nothing to bring, and the program holds what is there."""
+
     REJECTED = "rejected"
     """The program was told and did not take it."""
 

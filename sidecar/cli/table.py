@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ _FRAME = 6
 
 _COLOURS = {
     Stage.FRESH: "green",
+    Stage.UNCHANGED: "green",
     Stage.REJECTED: "red",
     Stage.SILENT: "yellow",
     Stage.WAITING: "dim",
@@ -50,6 +52,9 @@ class Row:
     pod: str
     node: str
     object: str
+    sidecar: str
+    """Which one says so, where a pod has several that watch the object."""
+
     volume: str
     generation: str
     digest: str
@@ -62,13 +67,15 @@ class Row:
 
 def rows(pursuit: Pursuit) -> list[Row]:
     """Describe a pod; what others wrote is made fit for a terminal."""
-    ended = pursuit.ended
+    ended, uses = pursuit.ended, pursuit.member.uses
+    watched = Counter(use.source.reference for use in uses)
     seconds = None if ended is None else round(ended - pursuit.began, 2)
     return [
         Row(
             pursuit.member.name,
             pursuit.member.node,
             str(use.source.reference),
+            use.sidecar if watched[use.source.reference] > 1 else "",
             verdict.path,
             printable(verdict.generation or ""),
             printable(verdict.digest or ""),
@@ -76,7 +83,7 @@ def rows(pursuit: Pursuit) -> list[Row]:
             seconds,
             printable(" ".join(verdict.detail.split())),
         )
-        for use, verdict in zip(pursuit.member.uses, pursuit.verdicts, strict=True)
+        for use, verdict in zip(uses, pursuit.verdicts, strict=True)
     ]
 
 
@@ -105,7 +112,11 @@ def view(output: str) -> Iterator[View]:
         yield Document()
     elif output == "table" or (output == "auto" and console.is_terminal):
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield LiveTable(console, live)
+            try:
+                yield LiveTable(console, live)
+            except BaseException:
+                live.transient = False  # what was seen is all there will be
+                raise
     else:
         yield Lines()
 
@@ -124,7 +135,7 @@ class _Kept:
     def all(self) -> list[Row]:
         return sorted(
             (row for some in self._rows.values() for row in some),
-            key=lambda row: (row.pod, row.object),
+            key=lambda row: (row.pod, row.object, row.sidecar),
         )
 
 
@@ -168,17 +179,21 @@ def _foremost(rows: Sequence[Row], room: int) -> Sequence[Row]:
 def _table(rows: Sequence[Row]) -> Table:
     """Draw the rows; a narrow terminal cuts generations and digests short."""
     several = len({row.object for row in rows}) > 1
+    shared = any(row.sidecar for row in rows)
     table = Table(box=None, pad_edge=False)
     table.add_column("POD", no_wrap=True)
     table.add_column("NODE", no_wrap=True)
     if several:
         table.add_column("OBJECT", no_wrap=True)
+    if shared:
+        table.add_column("SIDECAR", no_wrap=True)
     table.add_column("GENERATION", overflow="ellipsis")
     table.add_column("DIGEST", overflow="ellipsis")
     table.add_column("STATE", no_wrap=True)
     table.add_column("SECONDS", no_wrap=True, justify="right")
     for row in rows:
         names = [row.pod, row.node, *([row.object] if several else [])]
+        names += [row.sidecar] if shared else []
         content = [short_generation(row.generation), row.digest[:_DIGEST_LENGTH]]
         state = Text(row.state, style=_COLOURS.get(row.state, "yellow"))
         table.add_row(*map(Text, [*names, *content]), state, Text(_seconds(row)))
@@ -209,12 +224,13 @@ class Lines:
     """One line for each change of a state: for logs of pipelines."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[str, str], tuple[Stage, str]] = {}
+        self._said: dict[tuple[str, str, str], tuple[Stage, str]] = {}
 
     def show(self, pursuit: Pursuit) -> None:
         """Show what is true of a pod now."""
         for row in rows(pursuit):
-            key, said = (pursuit.member.uid, row.object), (row.state, row.detail)
+            key = (pursuit.member.uid, row.object, row.sidecar)
+            said = (row.state, row.detail)
             if self._said.get(key) != said:
                 self._said[key] = said
                 _say(_line(row))
@@ -225,7 +241,7 @@ class Lines:
 
 
 def _line(row: Row) -> str:
-    parts = [row.pod, row.node, row.object, str(row.state), _seconds(row)]
+    parts = [row.pod, row.node, row.object, row.sidecar, row.state, _seconds(row)]
     parts += [short_generation(row.generation), row.digest[:_DIGEST_LENGTH]]
     line = "  ".join(part for part in parts if part)
     return f"{line}  {row.detail}" if row.detail else line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lightkube.models.core_v1 import KeyToPath, Volume
 
@@ -39,6 +39,39 @@ def holds(volume: Volume, source: Source) -> bool:
     return any(found == source.reference for found, _, _ in held(volume))
 
 
+def is_shared(volume: Volume, source: Source) -> bool:
+    """Whether others make files in the volume, whose names are not known."""
+    parts = (volume.projected and volume.projected.sources) or ()
+    return any(found != source.reference for found, _, _ in held(volume)) or not all(
+        part.configMap or part.secret or part.serviceAccountToken or part.downwardAPI
+        for part in parts
+    )
+
+
+def expected_keys(
+    volume: Volume, source: Source, selection: Selection | None
+) -> frozenset[str] | None:
+    """Return the names of the files there, but for other objects', that count."""
+    if selection is None:
+        return None
+    ours = (
+        path
+        for found, items, _ in held(volume)
+        if found == source.reference
+        for path in _paths(source.keys, items)
+    )
+    return frozenset(filter(selection.selects, (*ours, *_of_no_object(volume))))
+
+
+def _of_no_object(volume: Volume) -> Iterator[str]:
+    """Return the files that a projected volume has of the pod itself."""
+    for part in (volume.projected and volume.projected.sources) or ():
+        if part.serviceAccountToken:
+            yield _path(part.serviceAccountToken.path)
+        for item in (part.downwardAPI and part.downwardAPI.items) or ():
+            yield _path(item.path)
+
+
 def expected(volume: Volume, source: Source, selection: Selection | None) -> str | None:
     """Compute the digest that the volume comes to, where the sidecar shows it.
 
@@ -46,40 +79,37 @@ def expected(volume: Volume, source: Source, selection: Selection | None) -> str
     """
     if source.content is None or selection is None or volume.configMap is None:
         return None
-    files = _paths(source.content, volume.configMap.items or ())
+    paths = _paths(source.keys, volume.configMap.items or ())
     return digest.of_volume(
         {
-            path.encode(): digest.of_content(content)
-            for path, content in files.items()
+            path.encode(): digest.of_content(source.content[key])
+            for path, key in paths.items()
             if selection.selects(path)
         }
     )
 
 
-def _paths(
-    content: Mapping[str, bytes], items: Sequence[KeyToPath]
-) -> Mapping[str, bytes]:
-    """Return a volume's files: all keys by their names, or `items` by their paths."""
+def _paths(keys: Collection[str], items: Sequence[KeyToPath]) -> Mapping[str, str]:
+    """Return a volume's files, with the key of each: all by their names, or `items`."""
     if not items:
-        return content
-    return {
-        directory(item.path)[1:]: content[item.key]
-        for item in items
-        if item.key in content
-    }
+        return {key: key for key in keys}
+    return {_path(item.path): item.key for item in items if item.key in keys}
+
+
+def _path(text: str) -> str:
+    """Write a path inside a volume as `/status` shows it."""
+    return directory(text)[1:]
 
 
 def absent_key(volume: Volume, source: Source) -> str | None:
     """Say which key of `items` is missing: the kubelet then changes nothing."""
-    if source.content is None:
-        return None
     strict = (
         items
         for found, items, optional in held(volume)
         if found == source.reference and not optional
     )
     for item in (item for items in strict for item in items):
-        if item.key not in source.content:
+        if item.key not in source.keys:
             return (
                 f"the volume {volume.name} asks for the key {item.key}, which"
                 f" {source.reference} lacks, so the kubelet leaves it as it is: add the"

@@ -13,15 +13,16 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sidecar import values
 
-from .access import Access, AccessError, connect
+from .access import Access, connect
 from .api import Api
 from .batches import at_once, batches
 from .client import Client
+from .failure import AccessError
 from .mounting import Member, members, mounted
 from .objects import Reference, Source, reference
 from .pursuit import Pursuit
@@ -31,15 +32,17 @@ from .table import View, printable, view
 
 T = TypeVar("T")
 
-_INTERRUPTED = 130
-
 _HELD_BACK = (
     "the kubelets bring it to those too within 90 s: to keep it from them, put the"
     " object back"
 )
 
-_RUNS_IT = (Stage.FRESH, Stage.PENDING, Stage.GONE)
+_RUNS_IT = (Stage.FRESH, Stage.UNCHANGED, Stage.PENDING, Stage.GONE)
 """Where a pod runs the content, or will when it starts, or is no more."""
+
+_USUAL = frozenset({Stage.FRESH, Stage.ANNOTATED})
+_WELL = _USUAL | {Stage.UNCHANGED}
+"""Where there is nothing to add, and where nothing is missing."""
 
 _TOLD = (Stage.ANNOTATED, Stage.ALONE, Stage.PENDING, Stage.GONE)
 """Where all is done that can be done without waiting."""
@@ -92,18 +95,14 @@ def _checked(chosen: argparse.Namespace) -> _Request:
 
 def run(chosen: argparse.Namespace, command: Callable[[Work, View], int]) -> int:
     """Run a command; what can't be done is said on stderr, with status 2."""
-    ended = threading.Event()
     try:
         request = _checked(chosen)
         access = connect(os.environ, chosen.context)
         with access.http, view(chosen.output) as shown:
-            return command(Work(request, access, ended), shown)
+            return command(Work(request, access), shown)
     except AccessError as error:
         sys.stderr.writelines(f"{printable(line)}\n" for line in str(error).split("\n"))
         return 2
-    except KeyboardInterrupt:
-        ended.set()
-        return _INTERRUPTED
     except BrokenPipeError:
         # who read it has enough; the interpreter would complain when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -113,15 +112,14 @@ def run(chosen: argparse.Namespace, command: Callable[[Work, View], int]) -> int
 class Work:
     """One command under way: what is asked, of whom, and where it is shown."""
 
-    def __init__(
-        self, request: _Request, access: Access, ended: threading.Event
-    ) -> None:
-        """`ended` is set when it is broken off."""
+    def __init__(self, request: _Request, access: Access) -> None:
         self.references, self.timeout = request.references, request.timeout
         self.batch, self.no_wait = request.batch, request.no_wait
-        self.ended = ended
+        self.ended = threading.Event()
+        """Set when it is broken off."""
+
         self.namespace = request.namespace or access.namespace
-        self.api = Api(Client(access, ended), self.namespace)
+        self.api = Api(Client(access, self.ended), self.namespace)
 
     def sources(self) -> list[Source]:
         """Get the objects.
@@ -149,7 +147,7 @@ class Work:
 def status(work: Work, shown: View) -> int:
     """Look once; return 0 if every pod runs the content."""
     sources = work.sources()
-    pursuits = look(work.api, work.members(sources), shown.show)
+    pursuits = look(work.api, work.members(sources), shown.show, work.ended)
     return _closed(work, shown, pursuits)
 
 
@@ -158,7 +156,7 @@ def push(work: Work, shown: View) -> int:
     sources = work.sources()
     found = work.members(sources)
     if work.no_wait:
-        pursuits = touch(work.api, found, shown.show)
+        pursuits = touch(work.api, found, shown.show, work.ended)
         return _closed(work, shown, pursuits, good=_TOLD)
     pursuits = _in_batches(work, shown, found)
     while all(map(_good, pursuits)):
@@ -168,29 +166,39 @@ def push(work: Work, shown: View) -> int:
         if not found:
             break
         pursuits += follow(work.api, found, work.timeout, shown.show, work.ended)
+    problem = ""
     if work.sources() != sources:
-        return _closed(
-            work, shown, pursuits, "an object was changed meanwhile: push again"
-        )
-    return _closed(work, shown, pursuits)
+        problem = "an object was changed meanwhile: push again"
+    elif any(map(_is_open, pursuits)):
+        problem = f"given up after {work.timeout:g} s: --timeout sets how long to wait"
+    return _closed(work, shown, pursuits, problem)
 
 
 def _in_batches(work: Work, shown: View, found: Sequence[Member]) -> list[Pursuit]:
-    """Follow batch after batch, until one does not go well."""
+    """Follow batch after batch, until one does not go well.
+
+    Who can't be followed proves nothing, and comes when all who can have taken it.
+    """
+    followed = [member for member in found if member.followed]
+    rest = [member for member in found if not member.followed]
+    planned = [found] if work.batch is None else [*batches(followed, work.batch), rest]
     done: list[Pursuit] = []
-    planned = batches(found, work.batch)
+    for member in rest:
+        shown.show(Pursuit.start(member, 0.0))
     for number, batch in enumerate(planned):
         done += follow(work.api, batch, work.timeout, shown.show, work.ended)
         if any(_stops(pursuit) for pursuit in done):
-            done += _skipped(shown, planned[number + 1 :])
-            break
+            left = (member for batch in planned[number + 1 :] for member in batch)
+            return done + _skipped(shown, left)
     return done
 
 
-def _skipped(shown: View, left: Iterable[Sequence[Member]]) -> list[Pursuit]:
+def _skipped(shown: View, left: Iterable[Member]) -> list[Pursuit]:
+    """Say of each that it was left alone; what else there is to say of it stays."""
     skipped = []
-    for member in (member for batch in left for member in batch):
-        pursuit = Pursuit.start(member, 0.0).over(Stage.SKIPPED, "", 0.0)
+    for member in left:
+        over = Pursuit.start(member, 0.0).over(Stage.SKIPPED, "", 0.0)
+        pursuit = replace(over, ended=None)
         shown.show(pursuit)
         skipped.append(pursuit)
     return skipped
@@ -199,7 +207,11 @@ def _skipped(shown: View, left: Iterable[Sequence[Member]]) -> list[Pursuit]:
 def _stops(pursuit: Pursuit) -> bool:
     """Whether nobody else should get what this pod got."""
     stages = {verdict.stage for verdict in pursuit.verdicts}
-    return Stage.REJECTED in stages or any(stage.open for stage in stages)
+    return Stage.REJECTED in stages or _is_open(pursuit)
+
+
+def _is_open(pursuit: Pursuit) -> bool:
+    return any(verdict.stage.open for verdict in pursuit.verdicts)
 
 
 def _good(pursuit: Pursuit) -> bool:
@@ -216,13 +228,12 @@ def _closed(
     """Say how it ended; return the exit status."""
     count = Counter(v.stage for pursuit in pursuits for v in pursuit.verdicts)
     names = " and ".join(map(str, work.references))
-    done = Stage.ANNOTATED if work.no_wait else Stage.FRESH
-    well = sum({v.stage for v in one.verdicts} == {done} for one in pursuits)
+    well = sum(_WELL.issuperset(v.stage for v in one.verdicts) for one in pursuits)
     what = "were told of" if work.no_wait else "run"
     parts = [f"{well} of {len(pursuits)} pods {what} {names}"]
     if not pursuits:
         parts = [f"no pod in namespace {work.namespace} uses {names}"]
-    parts += [f"{number} {stage}" for stage, number in count.items() if stage != done]
+    parts += [f"{count[stage]} {stage}" for stage in count if stage not in _USUAL]
     if count[Stage.SKIPPED]:
         parts.append(_HELD_BACK)
     if problem:

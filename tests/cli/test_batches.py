@@ -10,7 +10,6 @@ from sidecar.cli.batches import at_once, batches
 @pytest.mark.parametrize(
     ("count", "size", "sizes"),
     [
-        (10, None, [10]),
         (10, "10%", [1] * 10),
         (10, "50%", [1, 5, 4]),
         (500, "25%", [1, 125, 125, 125, 124]),
@@ -18,11 +17,10 @@ from sidecar.cli.batches import at_once, batches
         (3, "100%", [1, 2]),
         (1, "10%", [1]),
         (0, "10%", []),
-        (0, None, []),
     ],
 )
 def test_one_comes_first_and_nobody_is_left_out(
-    count: int, size: str | None, sizes: list[int]
+    count: int, size: str, sizes: list[int]
 ) -> None:
     """A bad change stops at the first; the rest is rounded up to at least one."""
     split = batches(range(count), size)

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from sidecar.cli.pod import NAME
+from sidecar.cli.identity import NAME
 from tests.cli.command import Run, call
 from tests.cli.snapshots import CHARTS, injected, made, snapshot
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.cli.identity import NAME
 from sidecar.cli.injection import STATE_VOLUME
-from sidecar.cli.pod import NAME
 from tests.cli.command import call
 from tests.cli.test_charts import documents, pod_specs
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from sidecar import volume
-from sidecar.cli.mounting import Member, Place, Use, members, mounted
+from sidecar.cli.mounting import Member, Use, members, mounted
 from sidecar.cli.objects import Kind, Reference, Source
 from sidecar.cli.stage import Stage
 from sidecar.selection import Selection
@@ -16,8 +18,10 @@ from tests.cli.specs import Document, mount, pod, program, sidecar
 from tests.kubelet import KubeletVolume
 
 CONTENT = {"site.conf": b"one", "notes.txt": b"two"}
-SITE = Source(Reference(Kind.CONFIG_MAP, "site"), 0.0, CONTENT)
-TLS = Source(Reference(Kind.SECRET, "tls"), 0.0)
+EXAMPLES = Path(__file__).parent.parent.parent / "manifests" / "examples"
+NAMES = frozenset(CONTENT)
+SITE = Source(Reference(Kind.CONFIG_MAP, "site"), 0.0, NAMES, CONTENT)
+TLS = Source(Reference(Kind.SECRET, "tls"), 0.0, frozenset({"tls.crt", "tls.key"}))
 
 
 def found(*documents: Document, sources: tuple[Source, ...] = (SITE,)) -> list[Member]:
@@ -30,6 +34,11 @@ def use(document: Document, source: Source = SITE) -> Use:
     [member] = found(document, sources=(source,))
     [only] = member.uses
     return only
+
+
+def digests(document: Document, source: Source = SITE) -> list[tuple[str, str | None]]:
+    """Return where the sidecar sees the one use, and the digest that it comes to."""
+    return [(place.path, place.digest) for place in use(document, source).places]
 
 
 def stage(document: Document, source: Source = SITE) -> Stage | None:
@@ -51,7 +60,7 @@ def test_the_digest_is_the_one_that_the_sidecar_makes_of_the_files(
     """Two programs compute it, from the object and from the volume."""
     expected = digest_of(CONTENT, tmp_path, Selection(["*"]))
 
-    assert (Place("/etc/site", expected),) == use(pod()).places
+    assert [("/etc/site", expected)] == digests(pod())
 
 
 def test_the_digest_heeds_items_and_the_sidecars_lists(tmp_path: Path) -> None:
@@ -70,7 +79,7 @@ def test_the_digest_heeds_items_and_the_sidecars_lists(tmp_path: Path) -> None:
     files = {"conf.d/a.conf": b"one", "conf.d/b.txt": b"two"}
     expected = digest_of(files, tmp_path, Selection(["conf.d/*"], ["*.txt"]))
 
-    assert (Place("/etc/site", expected),) == use(document).places
+    assert [("/etc/site", expected)] == digests(document)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,7 @@ def test_what_the_spec_does_not_say_literally_makes_no_digest(
     ours = sidecar()
     ours["env"] += variables
 
-    assert (Place("/etc/site", None),) == use(pod(containers=[ours])).places
+    assert [("/etc/site", None)] == digests(pod(containers=[ours]))
 
 
 def test_of_two_variables_of_one_name_the_later_counts() -> None:
@@ -104,14 +113,14 @@ def test_a_variable_may_come_from_elsewhere_as_a_whole() -> None:
     ours = sidecar()
     ours["envFrom"] = [{"configMapRef": {"name": "settings"}}]
 
-    assert (Place("/etc/site", None),) == use(pod(containers=[ours])).places
+    assert [("/etc/site", None)] == digests(pod(containers=[ours]))
 
 
 def test_a_volume_inside_another_makes_no_digest() -> None:
     """Its keys are read with the rest, and they are none of the object's."""
     ours = sidecar(mount("/etc/site"), mount("/etc/site/more", "other"))
 
-    assert (Place("/etc/site", None),) == use(pod(containers=[ours])).places
+    assert [("/etc/site", None)] == digests(pod(containers=[ours]))
 
 
 def test_secrets_and_projected_volumes_make_no_digest() -> None:
@@ -120,8 +129,61 @@ def test_secrets_and_projected_volumes_make_no_digest() -> None:
     of_secret = pod(volumes=[{"name": "site", "secret": {"secretName": "tls"}}])
     of_both = pod(volumes=[{"name": "site", "projected": projected}])
 
-    places = (Place("/etc/site", None),)
-    assert [places, places] == [use(of_secret, TLS).places, use(of_both).places]
+    unknown = [("/etc/site", None)]
+    assert [unknown, unknown] == [digests(of_secret, TLS), digests(of_both)]
+
+
+def keys(volume: Document, source: Source = TLS) -> tuple[frozenset[str] | None, bool]:
+    """Return the names of the object's files in a volume, and if others are there."""
+    ours = sidecar(env={"WATCH_EXCLUDE": "*.old"})
+    document = pod(containers=[ours], volumes=[{"name": "site", **volume}])
+    [place] = use(document, source).places
+    return place.keys, place.is_shared
+
+
+def test_the_names_of_the_files_are_known_where_the_content_is_not() -> None:
+    """`/status` shows them of everything: a key that is missing has not come yet."""
+    source = replace(TLS, keys=TLS.keys | {"tls.old"})
+    chosen = [{"key": "tls.key", "path": "private/key"}, {"key": "absent", "path": "x"}]
+    secret = {"name": "tls", "items": chosen, "optional": True}
+
+    assert [(TLS.keys, False), (frozenset({"private/key"}), False)] == [
+        keys({"secret": {"secretName": "tls"}}, source),
+        keys({"projected": {"sources": [{"secret": secret}]}}, source),
+    ]
+
+
+def test_what_a_projected_volume_has_of_the_pod_itself_is_known_by_name_too() -> None:
+    """A token lies beside the certificate."""
+    label = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+    sources = [
+        {"secret": {"name": "tls"}},
+        {"serviceAccountToken": {"path": "token"}},
+        {"downwardAPI": {"items": [label]}},
+    ]
+
+    expected = TLS.keys | {"token", "labels"}
+    assert (expected, False) == keys({"projected": {"sources": sources}})
+
+
+@pytest.mark.parametrize(
+    "other", [{"configMap": {"name": "site"}}, {"clusterTrustBundle": {"path": "ca"}}]
+)
+def test_in_a_projected_volume_others_files_may_lie_beside_them(
+    other: Document,
+) -> None:
+    """They are neither missing nor too many; new kinds of them come now and then."""
+    sources = [{"secret": {"name": "tls"}}, other]
+
+    assert (TLS.keys, True) == keys({"projected": {"sources": sources}})
+
+
+def test_a_sidecar_whose_lists_are_not_known_makes_no_names() -> None:
+    """What is guessed would be waited for."""
+    ours = sidecar(env={"WATCH_INCLUDE": "$(GLOBS)"})
+    [place] = use(pod(containers=[ours])).places
+
+    assert place.keys is None
 
 
 @pytest.mark.parametrize("spelt", ["/etc/site/", "//etc/./site", " /etc/site "])
@@ -166,6 +228,49 @@ def test_what_only_a_restart_changes_is_said_at_once(
     assert (Stage.RESTART, True) == (obstacle.stage, why in obstacle.detail)
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"RELOAD_SIGNAL": "SIGTERM"}, None),
+        ({"RELOAD_SIGNAL": "9"}, None),
+        ({"ROLLOUT": "deployment/web"}, None),
+        ({"RELOAD_SIGNAL": "SIGHUP"}, Stage.RESTART),
+        ({"RELOAD_SIGNAL": "$(SIGNAL)"}, Stage.RESTART),
+        ({"RELOAD_SIGNAL": "SIGTERM", "WATCH_DIRS": "/etc/other"}, Stage.RESTART),
+    ],
+)
+def test_a_sidecar_that_restarts_the_program_heals_what_only_a_restart_changes(
+    told: dict[str, str], expected: Stage | None
+) -> None:
+    """It watches the whole volume, and ends who reads a part of what was there."""
+    reader = program(mount("/a", subPath="site.conf"))
+
+    assert expected == stage(pod(containers=[reader, sidecar(env=told)]))
+
+
+@pytest.mark.parametrize("example", ["restart", "rollout"])
+def test_the_examples_of_programs_that_can_not_reload_are_followed(
+    example: str,
+) -> None:
+    """They read by subPath and `env`, and their sidecars mend that."""
+    text = (EXAMPLES / example / "web.yaml").read_text()
+    [workload] = [
+        document
+        for document in YAML(typ="safe").load_all(text)
+        if document["kind"] == "Deployment"
+    ]
+    spec = workload["spec"]["template"]["spec"]
+    [name] = {
+        volume["configMap"]["name"]
+        for volume in spec["volumes"]
+        if "configMap" in volume and volume["configMap"]["name"] != "kube-root-ca.crt"
+    }
+    running = pod() | {"spec": {**spec, "nodeName": "node1"}}
+    source = replace(SITE, reference=Reference(Kind.CONFIG_MAP, name))
+
+    assert stage(running, source) is None
+
+
 def test_who_also_mounts_it_whole_is_followed() -> None:
     """A program may read one key by env and the rest from its volume."""
     both = program(mount("/etc/nginx"), envFrom=[{"configMapRef": {"name": "site"}}])
@@ -206,11 +311,18 @@ def test_each_obstacle_says_what_to_change(document: Document, expected: str) ->
 
 def test_a_key_that_the_object_lacks_keeps_the_kubelet_from_updating() -> None:
     """It leaves the whole volume as it is, unless the source is optional."""
-    asks = {"name": "site", "items": [{"key": "gone", "path": "a"}]}
+    items = [{"key": "gone", "path": "a"}]
+    asks = {"name": "site", "items": items}
+    of_secret = {"secretName": "tls", "items": items}
     strict = pod(volumes=[{"name": "site", "configMap": asks}])
     lenient = pod(volumes=[{"name": "site", "configMap": {**asks, "optional": True}}])
+    secret = pod(volumes=[{"name": "site", "secret": of_secret}])
 
-    assert [Stage.REFUSED, None] == [stage(strict), stage(lenient)]
+    assert [Stage.REFUSED, None, Stage.REFUSED] == [
+        stage(strict),
+        stage(lenient),
+        stage(secret, TLS),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +343,14 @@ def test_pods_that_have_ended_or_are_going_do_not_count() -> None:
     names = [member.name for member in found(pod("web-1"), ended, going, pod("web-0"))]
 
     assert ["web-0", "web-1"] == names
+
+
+def test_whether_a_pod_is_ready_is_noted() -> None:
+    """Those of a node whose kubelet is silent are not, after less than a minute."""
+    conditions = {"conditions": [{"type": "Ready", "status": "False"}]}
+    silent = pod("web-1") | {"status": {"phase": "Running", **conditions}}
+
+    assert [True, False] == [member.ready for member in found(pod("web-0"), silent)]
 
 
 def test_who_does_not_use_it_is_left_out() -> None:
@@ -258,9 +378,20 @@ def test_one_pod_may_use_several_objects() -> None:
     assert ["/etc/site", "/etc/tls"] == [u.places[0].path for u in member.uses]
 
 
+def test_each_sidecar_that_watches_it_is_followed() -> None:
+    """A pod may have one for each of its programs, and both must hold the content."""
+    other = {**sidecar(env={"HTTP_LISTEN": ":9534"}), "name": "config-reload-b"}
+    idle = {**sidecar(mount("/etc/other", "other")), "name": "config-reload-c"}
+    [member] = found(pod(containers=[program(mount("/a")), sidecar(), other, idle]))
+
+    assert [("config-reload", 9533), ("config-reload-b", 9534)] == [
+        (one.sidecar, one.port) for one in member.uses
+    ]
+
+
 def test_the_kubelet_of_an_immutable_object_is_left_alone() -> None:
     """It does not look at the object again."""
-    fixed = Source(SITE.reference, 0.0, CONTENT, immutable=True)
+    fixed = replace(SITE, immutable=True)
     [member] = found(pod(), sources=(fixed,))
 
     assert not member.brought

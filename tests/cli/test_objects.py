@@ -49,9 +49,10 @@ def test_texts_and_bytes_are_content_alike() -> None:
     read = of_config_map(SITE, msgspec.convert(document, ConfigMap), NOON)
 
     assert {"a": b"1\xc3\xa9", "b": b"\xff\x00"} == read.content
+    assert {"a", "b"} == read.keys
 
 
-def test_nothing_of_a_secret_is_kept() -> None:
+def test_no_value_of_a_secret_is_kept() -> None:
     """What nobody needs can't be shown by accident."""
     found = Reference(Kind.SECRET, "tls")
     document = msgspec.convert(specs.secret(), Secret)
@@ -61,10 +62,11 @@ def test_nothing_of_a_secret_is_kept() -> None:
 
 
 def test_a_new_label_is_no_change_of_content() -> None:
-    """The kubelet makes no swap for it, so nobody would ever see one."""
+    """Nor is `immutable`: the kubelet makes no swap, so nobody would ever see one."""
     document = specs.config_map(changed="2026-11-22T12:00:00Z")
     document["metadata"]["managedFields"] += [
         specs.written("2026-11-22T12:30:00Z", "f:metadata"),
+        specs.written("2026-11-22T12:40:00Z", "f:metadata", "f:immutable"),
         specs.written("2026-11-22T11:00:00Z", "f:data"),
     ]
     read = of_config_map(SITE, msgspec.convert(document, ConfigMap), NOON)

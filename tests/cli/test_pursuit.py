@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -13,7 +14,7 @@ from sidecar.cli.stage import Stage, Verdict
 from sidecar.cli.verdict import Answer, Target, Volume
 from sidecar.status import State
 
-SOURCE = Source(Reference(Kind.CONFIG_MAP, "site"), 0.0, {})
+SOURCE = Source(Reference(Kind.CONFIG_MAP, "site"), 0.0, frozenset(), {})
 FOLLOWED = Use(SOURCE, 9533, (Place("/etc/site", "new"),))
 SILENT = Verdict(Stage.SILENT, "no answer")
 
@@ -26,7 +27,8 @@ def pursuit(*uses: Use) -> Pursuit:
 def holding(digest: str, state: State = State.FRESH) -> Answer:
     """Return what its sidecar says of a digest."""
     target = Target("process", state, 0, None, None, None)
-    return Answer("1", (Volume("/etc/site", "..1", None, digest),), (target,))
+    volume = Volume("/etc/site", "..1", None, digest, frozenset())
+    return Answer("1", (volume,), (target,))
 
 
 def saw(pod: Pursuit, said: Answer | Verdict, now: float, others: int = 0) -> Pursuit:
@@ -56,6 +58,37 @@ def test_a_pod_without_a_swap_is_told_to_sync_again() -> None:
         pod = saw(pod.told(at), holding("old"), at)
 
     assert list(AGAIN) == told
+
+
+SECRET = replace(SOURCE, reference=Reference(Kind.SECRET, "tls"), changed=1000.0)
+BY_TIME = Use(SECRET, 9533, (Place("/etc/site"),))
+
+
+def pushed(*, ready: bool) -> Pursuit:
+    """Return a pod that was told to sync as often as any, and made no swap."""
+    member = Member("web-0", "uid", "node1", (BY_TIME,), ready)
+    pod = saw(Pursuit.start(member, 0.0), holding("hidden"), 0.0)
+    while pod.annotates_at < inf:
+        at = pod.annotates_at
+        pod = saw(pod.told(at), holding("hidden"), at)
+    return pod
+
+
+def test_who_makes_no_swap_has_nothing_to_swap() -> None:
+    """Known some seconds after the last sync, and not while that is under way."""
+    pod, last = pushed(ready=True), AGAIN[-1]
+    early, late = saw(pod, holding(""), last + 4.0), saw(pod, holding(""), last + 5.0)
+
+    assert [Stage.WAITING, Stage.UNCHANGED] == [
+        one.verdicts[0].stage for one in (early, late)
+    ]
+
+
+def test_a_kubelet_that_is_perhaps_silent_proves_nothing() -> None:
+    """Its node's pods are not ready then, and it brings nothing to them."""
+    pod = saw(pushed(ready=False), holding(""), AGAIN[-1] + 60.0)
+
+    assert Stage.WAITING == pod.verdicts[0].stage
 
 
 def test_who_has_the_content_is_not_told_to_sync_again() -> None:

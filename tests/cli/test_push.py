@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -17,11 +16,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from sidecar.cli import entry
+from sidecar.cli.pursuit import AGAIN
 from sidecar.cli.stage import Stage
-from sidecar.status import State, TargetStatus
+from sidecar.status import State, Status, TargetStatus, VolumeStatus
 from tests.cli import specs
-from tests.cli.api_server import TOKEN, ApiServer, kubeconfig, refusal
-from tests.cli.shop import NEW, OLD, REJECTING, Shop, holding
+from tests.cli.api_server import TOKEN, ApiServer, kubeconfig, refusal, reply
+from tests.cli.shop import FRESH, NEW, OLD, REJECTING, Shop, holding
 from tests.hook import Answer
 from tests.loopback import free_port
 
@@ -56,6 +56,43 @@ def test_a_push_brings_the_content_to_every_pod(shop: Shop, printed: Printed) ->
         name: row["state"] for name, row in rows(printed).items()
     }
     assert ["web-0", "web-1"] == sorted(shop.api.touched)
+
+
+def test_an_application_with_a_config_dir_is_not_asked(
+    shop: Shop, printed: Printed
+) -> None:
+    """It knows nothing of the sidecar's port: it would be silent, or answer for it."""
+    shop.add("web-0", "alone-0")
+    told = [{"name": "CONFIG_DIR", "value": "/etc/nginx/conf.d"}]
+    application = specs.program(specs.mount("/etc/nginx/conf.d"), env=told)
+    shop.api.pods["web-0"] = specs.pod(containers=[application, specs.sidecar()])
+    shop.api.pods["alone-0"] = specs.pod("alone-0", containers=[application])
+
+    assert 1 == run("push", "configmap/site", "--timeout", "9s", "-o", "json")
+    states = {name: row["state"] for name, row in rows(printed).items()}
+    assert {"alone-0": "not followed", "web-0": "fresh"} == states
+    assert not any("alone-0:" in request for request in shop.api.requests)
+
+
+@pytest.mark.parametrize("output", ["json", "table", "lines"])
+def test_of_two_sidecars_each_is_told_apart(
+    shop: Shop, printed: Printed, output: str
+) -> None:
+    """The program of the second may be behind when the first holds the content."""
+    shop.add("web-0", "web-1", said=holding(NEW))
+    second = {**specs.sidecar(env={"HTTP_LISTEN": ":9534"}), "name": "second"}
+    first = [specs.program(specs.mount("/a")), specs.sidecar()]
+    shop.api.pods["web-0"] = specs.pod(containers=[*first, second])
+    behind = TargetStatus("webhook:1", State.STALE, attempts=1, last_error="refused")
+    shop.api.sidecars["web-0:9534"] = lambda: reply(
+        dict(holding(NEW, behind).as_json())
+    )
+
+    assert 1 == run("status", "configmap/site", "-o", output)
+    out = printed.readouterr().out
+    assert ("second" in out, "webhook:1: refused" in out) == (True, True)
+    if output == "lines":
+        assert 3 == len(out.splitlines()[:-1])
 
 
 def test_who_holds_it_already_is_not_touched(shop: Shop) -> None:
@@ -153,6 +190,42 @@ def test_batches_follow_each_other(shop: Shop) -> None:
     ]
 
 
+def add_who_prove_nothing(shop: Shop) -> None:
+    """Add pods that come first by name, and can't tell how they take it."""
+    by_path = specs.program(specs.mount("/a", subPath="site.conf"))
+    shop.api.pods["a-static"] = specs.pod("a-static", containers=[by_path])
+    alone = specs.program(specs.mount("/a"))
+    shop.api.pods["a-alone"] = specs.pod("a-alone", containers=[alone])
+
+
+def test_batches_are_of_pods_that_can_be_followed(shop: Shop) -> None:
+    """Ten pods without a sidecar would be a tenth that says nothing of the rest."""
+    add_who_prove_nothing(shop)
+    shop.add(*(f"web-{number}" for number in range(4)))
+
+    assert 1 == run("push", "configmap/site", "--batch", "50%")
+    order = shop.api.touched
+    assert ["web-0", {"web-1", "web-2"}, "web-3", "a-alone"] == [
+        order[0],
+        set(order[1:3]),
+        *order[3:],
+    ]
+
+
+def test_who_can_not_be_followed_is_said_at_once_and_not_told_of_what_is_rejected(
+    shop: Shop, printed: Printed
+) -> None:
+    """A pod without a sidecar would take it at its next start, and nobody would see."""
+    add_who_prove_nothing(shop)
+    shop.add("web-0", "web-1")
+    shop.becomes["web-0"] = REJECTING
+
+    assert 1 == run("push", "configmap/site", "--batch", "1")
+    lines = [line.split() for line in printed.readouterr().out.splitlines()]
+    assert ["a-alone", "a-static"] == [line[0] for line in lines[:2]]
+    assert ["web-0"] == shop.api.touched
+
+
 def test_pods_that_come_meanwhile_are_followed_too(
     shop: Shop, printed: Printed
 ) -> None:
@@ -215,28 +288,6 @@ def test_what_can_not_get_it_is_said_and_blocks_nobody(
     assert ["web-0"] == shop.api.touched
 
 
-def test_a_person_may_break_it_off(shop: Shop) -> None:
-    """Ctrl-C ends it within a second, with what was seen and no traceback."""
-    shop.add("web-0")
-    del shop.api.sidecars["web-0:9533"]
-    # what a shell starts in the background ignores it, and hands that down
-    heeding = ["env", "--default-signal=INT"]
-    command = [*heeding, sys.executable, "-m", "sidecar", "push", "configmap/site"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            seen = process.stdout.readline()
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
-        finally:
-            process.kill()
-
-    assert (130, "") == (process.returncode, err)
-    assert "waiting" in seen
-
-
 def test_who_has_read_enough_is_no_trouble(shop: Shop) -> None:
     """`| head -1` closes the pipe."""
     shop.add("web-0", "web-1")
@@ -269,9 +320,12 @@ def test_a_sidecar_that_does_not_answer_is_said_when_the_time_is_over(
     shop.add("web-0")
     del shop.api.sidecars["web-0:9533"]
 
-    assert 1 == run("push", "configmap/site", "--timeout", "3s", "-o", "json")
-    row = rows(printed)["web-0"]
-    assert ("silent", True) == (row["state"], "connection refused" in row["detail"])
+    assert 1 == run("push", "configmap/site", "--timeout", "3s")
+    *_, silent, summary = printed.readouterr().out.splitlines()
+    assert ("silent", True) == (silent.split()[3], "connection refused" in silent)
+    assert summary.endswith(
+        "1 silent; given up after 3 s: --timeout sets how long to wait"
+    )
     assert ["web-0"] == shop.api.touched
 
 
@@ -417,6 +471,41 @@ def test_a_right_that_is_missing_is_printed_as_a_rule(
 
     assert 2 == run("push", "configmap/site")
     assert rule in printed.readouterr().err
+
+
+def test_a_policy_that_denies_one_pod_is_no_missing_right(
+    shop: Shop, printed: Printed
+) -> None:
+    """No Role would mend it, and the other pods are told."""
+    shop.add("web-0", "web-1")
+    denied = refusal(403, 'admission webhook "policy.example" denied the request: no')
+    shop.api.troubles = lambda method, path: (
+        denied if f"{method} {path}" == "PATCH pods/web-0" else None
+    )
+
+    assert 1 == run("push", "configmap/site", "-o", "json")
+    found = rows(printed)
+    assert ["refused", "fresh"] == [found[name]["state"] for name in sorted(found)]
+    assert "policy.example" in found["web-0"]["detail"]
+
+
+def test_a_secret_whose_mounted_keys_did_not_change_ends_well(
+    shop: Shop, printed: Printed
+) -> None:
+    """Its kubelet has no reason to swap; the push ends when that is certain."""
+    volume = VolumeStatus("/etc/site", "kubelet", "..1", 1.0, None, ("password",))
+    said = Status("0.1.0", "inotify", 0.0, (volume,), (FRESH,))
+    shop.add("web-0", said=said)
+    shop.becomes["web-0"] = said
+    of_tls = {"name": "site", "secret": {"secretName": "tls"}}
+    shop.api.pods["web-0"] = specs.pod(volumes=[of_tls])
+    shop.api.objects["secrets/tls"] = specs.secret()
+
+    assert 0 == run("push", "secret/tls")
+    *_, row, summary = printed.readouterr().out.splitlines()
+    assert ["web-0", "node1", "secret/tls", "unchanged"] == row.split()[:4]
+    assert "1 of 1 pods run secret/tls; 1 unchanged" == summary
+    assert len(AGAIN) == len(shop.api.touched)
 
 
 def rights() -> set[tuple[str, str]]:

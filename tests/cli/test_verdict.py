@@ -22,7 +22,7 @@ from sidecar.status import (
 )
 
 CHANGED = 1000.0
-SOURCE = Source(Reference(Kind.SECRET, "tls"), CHANGED)
+SOURCE = Source(Reference(Kind.SECRET, "tls"), CHANGED, frozenset({"a"}))
 BY_TIME = Use(SOURCE, 9533, (Place("/etc/site"),))
 BY_DIGEST = replace(BY_TIME, places=(Place("/etc/site", "new"),))
 FRESH = Target("process", State.FRESH, 1, Result.SUCCEEDED, None, None)
@@ -35,10 +35,11 @@ def answer(
     generation: str = "..2",
     published: float = CHANGED - 60,
     reloads: tuple[Reload, ...] = (),
+    keys: frozenset[str] = SOURCE.keys,
 ) -> Answer:
     """Return what a sidecar may say."""
     when = datetime.fromtimestamp(published, UTC)
-    volume = Volume("/etc/site", generation, when, digest)
+    volume = Volume("/etc/site", generation, when, digest, keys)
     return Answer("0.1.0", (volume,), targets or (FRESH,), reloads)
 
 
@@ -63,8 +64,16 @@ def test_what_the_sidecar_writes_is_what_is_read() -> None:
     said = read(json.dumps(status.as_json()).encode())
 
     assert said
-    assert answer().volumes == said.volumes
+    assert answer(keys=frozenset({"a"})).volumes == said.volumes
     assert [State.FRESH, State.STALE] == [target.state for target in said.targets]
+
+
+def test_a_file_may_have_a_name_that_is_no_text() -> None:
+    """Another container makes it, in a directory that is watched as well."""
+    volume = VolumeStatus("/data", "plain", None, 1.0, None, ("caf\udce9",))
+    status = Status("0.1.0", "inotify", 5.0, (volume,), ())
+
+    assert read(json.dumps(status.as_json()).encode())
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,59 @@ def test_within_the_second_of_the_change_nobody_can_tell() -> None:
     ]
 
 
+RESTED = Before({"/etc/site": "..2"}, syncs=4, rests=True)
+
+
+def test_where_the_kubelet_finds_nothing_to_bring_nothing_has_changed() -> None:
+    """Another key was written, or the same value: there will never be a swap."""
+    said = verdict(BY_TIME, answer(), RESTED)
+
+    assert (Stage.UNCHANGED, True) == (said.stage, "wrote nothing" in said.detail)
+
+
+def test_a_program_that_is_behind_is_so_without_a_swap() -> None:
+    """It may have been behind before."""
+    assert Stage.STALE == stage(BY_TIME, answer(STALE), RESTED)
+
+
+def test_a_digest_that_differs_is_waited_for_whatever_the_kubelet_does() -> None:
+    """The content is known not to be there, and a person may find out why."""
+    said = verdict(BY_DIGEST, answer(digest="old"), RESTED)
+
+    assert (Stage.WAITING, True) == (said.stage, "look at the pod's" in said.detail)
+
+
+NAMED = replace(BY_TIME, places=(Place("/etc/site", keys=frozenset({"a"})),))
+SHARED = replace(
+    BY_TIME, places=(Place("/etc/site", keys=frozenset({"a"}), is_shared=True),)
+)
+
+
+@pytest.mark.parametrize("before", [Before(), Before({"/etc/site": "..1"}), RESTED])
+@pytest.mark.parametrize(
+    ("use", "keys"),
+    [
+        (NAMED, frozenset[str]()),
+        (NAMED, frozenset({"a", "b"})),
+        (SHARED, frozenset({"b"})),
+    ],
+)
+def test_names_that_differ_are_of_older_content(
+    use: Use, keys: frozenset[str], before: Before
+) -> None:
+    """The server notes no time when a key is only removed: all looks old and well."""
+    late = answer(published=CHANGED + 60, keys=keys)
+
+    assert Stage.WAITING == stage(use, late, before)
+
+
+def test_names_of_others_are_no_difference_in_a_volume_that_is_shared() -> None:
+    """A token lies beside the certificate."""
+    late = answer(published=CHANGED + 60, keys=frozenset({"a", "token"}))
+
+    assert Stage.FRESH == stage(SHARED, late)
+
+
 def test_a_volume_that_the_sidecar_has_not_read_is_waited_for() -> None:
     """It starts, perhaps."""
     assert Stage.WAITING == stage(BY_DIGEST, replace(answer(), volumes=()))
@@ -152,6 +214,11 @@ def test_every_target_must_hold_it() -> None:
 def test_a_target_that_is_not_known_to_be_fresh_is_not(state: State) -> None:
     """Nobody there to hold it is not the same as holding it."""
     assert Stage.STALE == stage(BY_DIGEST, answer(replace(STALE, state=state)))
+
+
+def test_a_sidecar_that_knows_nobody_to_tell_proves_nothing() -> None:
+    """It has just been started."""
+    assert Stage.STALE == stage(BY_DIGEST, replace(answer(), targets=()))
 
 
 def test_a_rejection_of_the_content_before_is_not_held_against_this() -> None:
