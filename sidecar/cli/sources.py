@@ -61,7 +61,7 @@ def _documents(name: str) -> Iterator[Document | SourceError]:
             empty = False
         else:
             yield document
-            empty = empty and document.plain() is None
+            empty = empty and document.is_empty
     if empty:
         yield SourceError(shown, 1, "no manifest in it")
 

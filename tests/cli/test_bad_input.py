@@ -51,6 +51,7 @@ def test_a_template_that_helm_has_not_rendered_is_called_one(tmp_path: Path) -> 
     assert "render templates first, with `helm template`" in call("lint", file).stdout
 
 
+ROWS = range(1, 5000)
 NO_MANIFESTS = {
     "nothing": (b"", "no manifest in it"),
     "comments": (b"# nothing\n---\n# here\n", "no manifest in it"),
@@ -61,6 +62,10 @@ NO_MANIFESTS = {
     "alias": (b"kind: Pod\nspec: *none\n", "no anchor &none stands before its alias"),
     "itself": (b"kind: Pod\nspec: &a [*a]\n", "no anchor &a stands before its alias"),
     "depth": (b"[" * 5000, "nested deeper than 100 levels"),
+    "aliases": (
+        b"a0: &a0 []\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (n, n, n - 1) for n in ROWS),
+        "stdin:101: problem manifest-broken: not YAML: nested deeper than 100 levels",
+    ),
 }
 
 
@@ -75,12 +80,57 @@ def test_what_is_no_manifest_is_refused_with_the_reason(name: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_aliases_of_aliases_take_no_time() -> None:
-    """Ten levels of ten make ten billion, if each is written out."""
-    levels = "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 11))
-    text = f"a0: &a0 [x]\n{levels}{WEB}"
+def nested(name: str, first: str, each: str) -> str:
+    """Return 40 levels, each with two of the one below."""
+    text = f"{name}0: &{name}0 {first}\n"
+    for level in range(1, 41):
+        two = ", ".join([f"*{name}{level - 1}"] * 2)
+        text += f"{name}{level}: &{name}{level} {each.format(two)}\n"
+    return text
+
+
+ALIASES = {
+    "two volumes": (nested("a", "x", "[{}]"), nested("b", "x", "[{}]")),
+    "merged lists": (nested("a", "{x: y}", "[{}]"), "b40: &b40 {<<: *a40}\n"),
+}
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_aliases_of_aliases_take_no_time(name: str) -> None:
+    """They make a billion billions, if each is written out or compared."""
+    head = "".join(ALIASES[name])
+    odd = "        - {name: a, odd: *a40}\n        - {name: b, odd: *b40}\n"
+    text = f"{head}{WEB}{odd}"
+    begins, _, volumes = text.partition("      volumes:\n")
+    # merged, and asked for what is not there
+    text = f"{begins}      <<: [*a40, *b40]\n      volumes:\n{volumes}"
 
     assert 0 == run("inject", "--signal", "agent", stdin=text).status
+
+
+def test_lists_of_lists_by_aliases_take_no_time() -> None:
+    """What stands in a List twice is one object."""
+    level = "{{apiVersion: v1, kind: List, items: [{}]}}"
+    objects = nested("a", "{apiVersion: v1, kind: Pod}", level)
+    text = f"{objects}apiVersion: v1\nkind: List\nitems: [*a40]\n"
+    result = run("lint", stdin=text)
+
+    assert "1 pod template, 0 with the sidecar" in result.stderr
+
+
+MERGES = {
+    "one of another": nested("a", "{x: y}", "{{<<: [{}]}}"),
+    "all of one": "a: &a\n" + "  k: 1\n" * 2000 + "b:\n" + "- {<<: *a}\n" * 2000,
+}
+
+
+@pytest.mark.parametrize("name", MERGES)
+def test_what_is_merged_has_a_bound(name: str) -> None:
+    """A merged key is copied: a megabyte could fill the machine's memory."""
+    result = run("inject", "--signal", "agent", stdin=f"{MERGES[name]}{WEB}")
+
+    assert (1, "") == (result.status, result.stdout)
+    assert "merge keys bring in over 1,000,000 keys" in result.stderr
 
 
 def test_five_megabytes_come_through_unchanged_but_for_the_sidecar() -> None:
@@ -93,6 +143,30 @@ def test_five_megabytes_come_through_unchanged_but_for_the_sidecar() -> None:
 
     assert 5_000_000 < len(text)
     assert text.removesuffix(WEB) + sidecar == result.stdout
+
+
+ITEM = """\
+- apiVersion: v1
+  kind: Secret
+  metadata: &m{0} {{name: s{0}, labels: &l{0} {{app: *n{1}}}}}
+  type: &n{0} Opaque
+"""
+FIVE_MEGABYTES = {
+    "documents": f"---\n{WEB}" * 8_000,
+    "ends": "# some text\n...\n" * 320_000,
+    "anchors": "---\napiVersion: v1\nkind: List\nitems: [&n-1 x]\nmore:\n"
+    + "".join(ITEM.format(number, number - 1) for number in range(40_000)),
+}
+
+
+@pytest.mark.parametrize("name", FIVE_MEGABYTES)
+def test_five_megabytes_of_whatever_take_seconds(name: str) -> None:
+    """Each of these took longer with its square, or was read several times."""
+    text = FIVE_MEGABYTES[name]
+    result = run("lint", stdin=f"{text}---\n{WEB}")
+
+    assert (0, "") == (result.status, result.stdout)
+    assert "0 with the sidecar" in result.stderr
 
 
 @pytest.mark.parametrize("change", ["\r\n", "\ufeff", "no newline"])
