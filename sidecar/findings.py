@@ -149,6 +149,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The sidecar runs as root with the capability KILL.",
             "set one runAsUser for the program's container and the sidecar",
         ),
+        "kill-node": Code(
+            Severity.PROBLEM,
+            "With hostPID and KILL the sidecar could signal the whole node.",
+            "set one runAsUser for the program's container and the sidecar, no KILL",
+        ),
         "kill-in-vain": Code(
             Severity.WARNING,
             "KILL is given to a container that is not root, and has no effect.",
