@@ -57,6 +57,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "There is no volume to watch.",
             "mount the ConfigMap or Secret as a directory in the program",
         ),
+        "volume-taken": Code(
+            Severity.PROBLEM,
+            "The pod has another volume of the name of the sidecar's own.",
+            "give the pod's volume another name",
+        ),
         "volume-unmounted": Code(
             Severity.PROBLEM,
             "A watched directory is no volume that the sidecar mounts.",
@@ -163,6 +168,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             Severity.PROBLEM,
             "The signal ends the program, and the kubelet would not start it again.",
             "set restartPolicy: Always, or send a signal that reloads",
+        ),
+        "rollout-other": Code(
+            Severity.PROBLEM,
+            "ROLLOUT names another workload, whose pods these are not.",
+            "set ROLLOUT to the workload of the pod template",
         ),
         "endless": Code(
             Severity.PROBLEM,

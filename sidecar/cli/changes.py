@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from . import injection, pod
 from .documents import Plain
-from .injection import STATE_VOLUME, RefusedError, Wish
+from .injection import RefusedError, Wish
 from .intent import intent
 from .pod import Container, Pod
 from .rules import Flaw
@@ -41,8 +41,9 @@ def _added(spec: Spec, wish: Wish) -> Change:
     if plan.shares_processes:
         new["shareProcessNamespace"] = True
     new[plan.section] = [*_items(spec, plan.section), plan.container]
-    if known.volume(STATE_VOLUME) is None:
-        new["volumes"] = [*_items(spec, "volumes"), plan.state_volume]
+    names = {volume.name for volume in known.volumes}
+    if fresh := [v for v in plan.volumes if v["name"] not in names]:
+        new["volumes"] = [*_items(spec, "volumes"), *fresh]
     return Change(new)
 
 
@@ -98,11 +99,12 @@ def removing(spec: Spec) -> Change:
 def _unused(
     known: Pod, ours: list[Container], rest: list[Container]
 ) -> set[tuple[str | int, ...]]:
-    """Return where the emptyDirs are that only our containers mount."""
+    """Return where the emptyDirs and tokens are that only our containers mount."""
     mounted = {mount.volume for container in ours for mount in container.mounts}
     needed = {mount.volume for container in rest for mount in container.mounts}
     return {
         ("volumes", volume.index)
         for volume in known.volumes
-        if volume.kind == "emptyDir" and volume.name in mounted - needed
+        if volume.name in mounted - needed
+        and (volume.kind == "emptyDir" or volume.tokens)
     }

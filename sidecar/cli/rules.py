@@ -21,6 +21,10 @@ _BY_KUBELET = frozenset({"configMap", "secret", "projected", "downwardAPI"})
 """The volumes that the kubelet writes, and replaces as a whole."""
 
 
+_ROLLED = ("deployment", "statefulset", "daemonset")
+"""The kinds that can be rolled; a Pod or a ReplicaSet may belong to one of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flaw:
     """Something wrong; `path` leads there from the pod spec."""
@@ -40,6 +44,8 @@ class Case:
     sidecar: Container
     intent: Intent
     immutable: frozenset[Object]
+    workload: str
+    """Whose pod template it is, as `kind/name`."""
 
     @property
     def watched(self) -> list[tuple[Mount, Volume]]:
@@ -93,10 +99,12 @@ def is_frozen(pod: Pod, mount: Mount) -> bool:
     return mount.is_sub_path and volume is not None and volume.kind in _BY_KUBELET
 
 
-def judged(pod: Pod, immutable: frozenset[Object] = frozenset()) -> Iterator[Flaw]:
+def judged(
+    pod: Pod, workload: str, immutable: frozenset[Object] = frozenset()
+) -> Iterator[Flaw]:
     """Return every flaw of a pod's sidecars, in the order of the rules."""
     for sidecar in pod.sidecars:
-        case = Case(pod, sidecar, intent(sidecar), immutable)
+        case = Case(pod, sidecar, intent(sidecar), immutable, workload)
         for rule in RULES:
             yield from rule(case)
 
@@ -271,6 +279,14 @@ def _program(case: Case) -> Iterator[Flaw]:
         yield Flaw("restart-never", case.at("RELOAD_SIGNAL"), text)
 
 
+def _rollout(case: Case) -> Iterator[Flaw]:
+    rolled, kind = case.intent.rolls, case.workload.partition("/")[0]
+    if rolled and kind in _ROLLED and rolled != case.workload:
+        text = f"ROLLOUT names {rolled}, and this is the template of {case.workload}"
+        mend = f"set ROLLOUT to {case.workload}"
+        yield Flaw("rollout-other", case.at("ROLLOUT"), text, mend)
+
+
 def _life(case: Case) -> Iterator[Flaw]:
     sidecar = case.sidecar
     if sidecar.is_init and not sidecar.restarts_always:
@@ -364,6 +380,7 @@ RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
     _namespace,
     _uids,
     _program,
+    _rollout,
     _life,
     _means,
     _port,

@@ -32,6 +32,9 @@ class Thing:
     path: Path
     group: str
     kind: str
+    namespace: str
+    """Empty where the manifest leaves it to whoever applies it."""
+
     name: str
 
     @property
@@ -65,6 +68,7 @@ def _things(
             yield from _things(document, (*path, "items", index), item, seen)
         return
     metadata = said.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else ""
+    known = metadata if isinstance(metadata, dict) else {}
+    namespace, name = str(known.get("namespace") or ""), str(known.get("name") or "")
     group = version.rpartition("/")[0]
-    yield Thing(document, path, group, kind, str(name))
+    yield Thing(document, path, group, kind, namespace, name)

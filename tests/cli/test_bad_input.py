@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,40 @@ def test_what_is_named_and_not_there_is_said(arguments: list[str], reason: str) 
 
     assert (1, "") == (result.status, result.stdout)
     assert reason in result.stderr
+
+
+PORT = "          ports: [{containerPort: 9533}]\n"
+CLOSED = WEB.replace(
+    "          projected:\n", "          projected:\n            defaultMode: 0400\n"
+)
+ANYBODY = WEB.replace("          securityContext: {runAsUser: 1000}\n", "")
+STATE = "        - {name: config-reload-state, configMap: {name: a}}\n"
+VIOLATING = {
+    "port-taken": (
+        WEB.replace("          volumeMounts", f"{PORT}          volumeMounts"),
+        [],
+    ),
+    "volume-unreadable": (CLOSED, []),
+    "kill-node": (
+        ANYBODY.replace("      containers", "      hostPID: true\n      containers"),
+        [],
+    ),
+    "volume-taken": (f"{WEB}{STATE}", []),
+    "volume-unmounted": (WEB, ["--env", "WATCH_DIRS=/elsewhere"]),
+    "rollout-other": (WEB, ["--env", "ROLLOUT=deployment/web"]),
+}
+
+
+@pytest.mark.parametrize("code", VIOLATING)
+def test_inject_writes_no_pod_that_lint_calls_wrong(code: str, tmp_path: Path) -> None:
+    """Or the pipeline's next step would refuse what this one made."""
+    text, options = VIOLATING[code]
+    file = tmp_path / "web.yaml"
+    file.write_text(text)
+    result = call("inject", "--signal", "agent", *options, file)
+
+    assert (1, "") == (result.status, result.stdout)
+    assert [code] == re.findall(r": problem ([a-z-]+): deployment/agent", result.stderr)
 
 
 def test_what_can_not_be_changed_alone_is_refused() -> None:

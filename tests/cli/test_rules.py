@@ -185,6 +185,7 @@ WRONG = [
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "off"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", ":9534"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "[::1]:9533"), "readinessProbe"),
+    Case("rollout-other", "deployment/web", "deployment/api", "ROLLOUT", ROLLED),
     Case("endless", "restartPolicy: Always", "restartPolicy: Never", "- name: config"),
     Case("endless", ALWAYS, "", "- name: config", COMPLETING),
     Case("startup-none", STARTUP, "", "- name: config", COMPLETING),
