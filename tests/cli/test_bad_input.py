@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,27 @@ def test_inject_writes_nothing_if_anything_is_refused(tmp_path: Path) -> None:
     result = call("inject", "--signal", "agent", tmp_path)
 
     assert (1, "") == (result.status, result.stdout)
+
+
+@pytest.mark.parametrize("command", ["lint", "inject --preset nginx"])
+def test_who_is_asked_at_a_terminal_learns_it(command: str) -> None:
+    """A command that waits in silence looks like one that hangs."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "sidecar", *command.split()],
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(theirs)
+        assert process.stderr
+        first = process.stderr.readline()
+        os.write(ours, b"\x04")
+        process.wait(30)
+    os.close(ours)
+
+    assert "waiting for manifests: type them and Ctrl-D, or name files\n" == first
 
 
 def test_every_broken_document_is_named_at_once(tmp_path: Path) -> None:

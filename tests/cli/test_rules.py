@@ -248,6 +248,21 @@ def test_lint_finds_what_is_wrong_and_where(case: Case, tmp_path: Path) -> None:
     assert case.place in found[case.code]
 
 
+def test_an_immutable_object_of_another_namespace_is_another_one(
+    tmp_path: Path,
+) -> None:
+    """A whole cluster's manifests have many of one name."""
+    fixed = RIGHT.replace("data: {}", "immutable: true")
+    there = fixed.replace(
+        "metadata: {name: site}", "metadata: {name: site, namespace: a}"
+    )
+    both = there.replace("metadata: {name: web}", "metadata: {name: web, namespace: a}")
+
+    assert ["immutable"] == list(found_in(fixed, tmp_path))
+    assert [] == list(found_in(there, tmp_path))
+    assert ["immutable"] == list(found_in(both, tmp_path))
+
+
 def test_every_rule_is_broken_once() -> None:
     """A rule that is never seen to speak may be mute."""
     codes = re.findall(r'Flaw\(\s*"([a-z-]+)"', Path(rules.__file__).read_text())
