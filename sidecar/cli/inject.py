@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from sidecar import findings, presets
 from sidecar.findings import Finding
+from sidecar.output import say
 
 from . import intent, lint, remarks, sources
 from .changes import Changing, adding, removing
@@ -94,9 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stderr.write(remarks.rendered(told, "text"))
     if findings.status(remark.finding for remark in told):
         return 1
-    sys.stdout.buffer.write("".join(_joined(results)).encode())
-    sys.stdout.buffer.flush()
-    return 0
+    return say("".join(_joined(results)))
 
 
 def _is_chosen(thing: Thing, names: list[str]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from sidecar import findings
+from sidecar.output import say
 
 from . import pod, remarks, rules, sources
 from .documents import Plain
@@ -50,8 +51,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what is found; return 1 if anything is a problem."""
     if arguments.codes:
-        sys.stdout.write(catalogue())
-        return 0
+        return say(catalogue())
     found: list[Thing] = []
     told: list[Remark] = []
     for document in sources.documents(arguments.files):
@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     specs = [(t, t.document.plain(t.spec_path)) for t in found if t.spec_path]
     fixed = immutable(found)
     told += (r for thing, spec in specs for r in judged(thing, spec, fixed))
-    sys.stdout.write(remarks.rendered(told, arguments.output))
+    unread = say(remarks.rendered(told, arguments.output))
     sys.stderr.write(f"{_summary([spec for _, spec in specs], told)}\n")
-    return findings.status(remark.finding for remark in told)
+    return unread or findings.status(remark.finding for remark in told)
 
 
 def judged(thing: Thing, spec: Plain, immutable: Immutable) -> Iterator[Remark]:

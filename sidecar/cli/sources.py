@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +69,8 @@ def _documents(name: str) -> Iterator[Document | SourceError]:
 
 
 def _stdin() -> bytes:
+    if sys.stdin is None:  # it was closed when we started
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     if sys.stdin.isatty():
         sys.stderr.write("waiting for manifests: type them and Ctrl-D, or name files\n")
         sys.stderr.flush()

@@ -61,6 +61,24 @@ def test_who_is_asked_at_a_terminal_learns_it(command: str) -> None:
     assert "waiting for manifests: type them and Ctrl-D, or name files\n" == first
 
 
+@pytest.mark.parametrize("command", [["lint"], ["inject", "--signal", "agent"]])
+def test_who_can_not_be_told_is_no_crash(command: list[str]) -> None:
+    """A full disk, a reader that went away, and streams that are closed."""
+    web = str(CHARTS / "by-hand.yaml")
+    shell = f"{sys.executable} -m sidecar {' '.join(command)}"
+    lines = {
+        f"{shell} {web} >/dev/full": "stdout can't be written: No space left on device",
+        f"{shell} {web} >&-": "stdout can't be written: Bad file descriptor",
+        f"{shell} <&-": "stdin:1: problem manifest-broken: can't be read",
+    }
+    for line, reason in lines.items():
+        done = subprocess.run(
+            ["sh", "-c", line], check=False, capture_output=True, text=True
+        )
+        assert (1, True) == (done.returncode, reason in done.stdout + done.stderr)
+        assert "Traceback" not in done.stderr
+
+
 def test_every_broken_document_is_named_at_once(tmp_path: Path) -> None:
     """To mend one and meet the next is a bad afternoon."""
     file = tmp_path / "web.yaml"
