@@ -239,6 +239,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The endpoints' port is taken.",
             "set HTTP_LISTEN to a free port of the pod",
         ),
+        "port-of-node": Code(
+            Severity.WARNING,
+            "With hostNetwork the endpoints take a port of each node.",
+            "set HTTP_LISTEN to a port that is free there; a NetworkPolicy guards none",
+        ),
         "probe-unserved": Code(
             Severity.PROBLEM,
             "A probe asks where the sidecar does not listen, and fails for ever.",

@@ -12,7 +12,7 @@ from sidecar import findings, presets
 from sidecar.findings import Finding
 from sidecar.output import say
 
-from . import intent, lint, remarks, sources
+from . import identity, lint, remarks, sources
 from .changes import Changing, adding, removing
 from .documents import Document
 from .injection import IMAGE, Wish
@@ -139,7 +139,7 @@ def _change(arguments: argparse.Namespace) -> Changing:
         if any(told):
             arguments.refuse("--remove takes the sidecar out: it needs no way to tell")
         return removing
-    if not any(told) and not set(intent.TARGETS) & env.keys():
+    if not any(told) and not identity.TARGETS & env.keys():
         arguments.refuse(
             "say how the program is told: --preset NAME, --signal PROCESS, "
             "--webhook URL or --env ROLLOUT=KIND/NAME"

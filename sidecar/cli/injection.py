@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from sidecar.presets import PRESETS
@@ -182,10 +182,10 @@ def _watched(pod: Pod, program: Container, wish: Wish) -> dict[str, Mount]:
     missing = set(wish.volumes) - {mount.volume for mount in mounts}
     if missing or not mounts:
         raise RefusedError(_nothing(pod, [program], wish))
-    whole = sorted(mounts, key=lambda mount: mount.is_sub_path)
+    whole = sorted(mounts, key=lambda mount: mount.sub_path != "")
     first = {mount.volume: mount for mount in reversed(whole)}
     ordered = [mount for mount in mounts if first[mount.volume] is mount]
-    return {_place(mount): mount for mount in ordered}
+    return dict(_placed(pod, mount) for mount in ordered)
 
 
 def _mounts(pod: Pod, container: Container, wish: Wish) -> list[Mount]:
@@ -194,7 +194,8 @@ def _mounts(pod: Pod, container: Container, wish: Wish) -> list[Mount]:
     return [
         mount
         for mount in container.mounts
-        if _is_meant(pod, mount, wish) and (heals or not is_frozen(pod, mount))
+        if _is_meant(pod, mount, wish)
+        and (heals if is_frozen(pod, mount) else mount.sub_path is not None)
     ]
 
 
@@ -229,20 +230,17 @@ def _nothing(pod: Pod, containers: list[Container], wish: Wish) -> Flaw:
     return Flaw("volume-none", path, f"{names}: mounts no {what}", mend)
 
 
-def _place(mount: Mount) -> str:
+def _placed(pod: Pod, mount: Mount) -> tuple[str, Mount]:
     """Return where a volume goes in the sidecar: where the program has it, if it can.
 
-    WATCH_DIRS separates directories by commas, and what is mounted by subPath may be
-    a file there.
+    WATCH_DIRS separates directories by commas.
     """
-    path = mount.directory
-    if (
-        mount.is_sub_path
-        or "," in path
-        or any(is_below(needed, path) for needed in _NEEDED)
-    ):
-        return f"/watched/{mount.volume}"
-    return path
+    path, elsewhere = mount.directory, f"/watched/{mount.volume}"
+    if is_frozen(pod, mount):  # the sidecar needs all of it, to see it change
+        return elsewhere, replace(mount, sub_path="")
+    if "," in path or any(is_below(needed, path) for needed in _NEEDED):
+        return elsewhere, mount
+    return path, mount
 
 
 def _env(
@@ -313,7 +311,12 @@ def _with_sockets(program: Container, intent: Intent) -> dict[str, Mount]:
 
 def _read_only(mounts: dict[str, Mount]) -> list[Plain]:
     return [
-        {"name": mount.volume, "mountPath": path, "readOnly": True}
+        {
+            "name": mount.volume,
+            "mountPath": path,
+            **({"subPath": mount.sub_path} if mount.sub_path else {}),
+            "readOnly": True,
+        }
         for path, mount in mounts.items()
     ]
 

@@ -16,6 +16,7 @@ from sidecar.errors import SettingsError
 from sidecar.selection import Selection
 from sidecar.variables import ALIASES, VARIABLES, misspelt
 
+from . import identity
 from .pod import Container, Variable
 
 _STAND_INS = MappingProxyType(
@@ -36,9 +37,6 @@ _STAND_INS = MappingProxyType(
 """For what only the cluster knows; the other variables are left out."""
 
 _FILES = frozenset(name for name in VARIABLES if name.endswith("_FILE")) - {"PID_FILE"}
-TARGETS = (*presets.SELECTORS, "WEBHOOK_URL", "PRESET", "ROLLOUT")
-"""The variables that say whom to tell; one of them is needed."""
-
 _PATHS = _FILES | {"STATE_DIR"}
 
 
@@ -188,7 +186,7 @@ def problems(container: Container) -> list[str]:
             wrong += _wrong_path(name, value.strip())
         else:
             env[name] = value
-    if container.references or None in (said.get(n, "") for n in TARGETS):
+    if container.references or None in (said.get(n, "") for n in identity.TARGETS):
         env = {"WATCH_DIRS": "/", "PROCESS_NAME": "unknown"} | {
             name: value for name, value in env.items() if value.strip()
         }

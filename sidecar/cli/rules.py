@@ -96,7 +96,7 @@ def is_frozen(pod: Pod, mount: Mount) -> bool:
     kubelet replaces it has the old one for ever.
     """
     volume = pod.volume(mount.volume)
-    return mount.is_sub_path and volume is not None and volume.kind in _BY_KUBELET
+    return mount.sub_path != "" and volume is not None and volume.kind in _BY_KUBELET
 
 
 def judged(
@@ -330,6 +330,9 @@ def _port(case: Case) -> Iterator[Flaw]:
         if listen and other != case.sidecar and listen[1] in _ports(case.pod, other):
             text = f"container {other.name} listens on {listen[1]} as well"
             yield Flaw("port-taken", other.path, text)
+    if listen and listen[1] and case.pod.has_the_nodes_ports:
+        text = f"with hostNetwork the endpoints take port {listen[1]} of the node"
+        yield Flaw("port-of-node", case.at("HTTP_LISTEN"), text)
     for probe in case.sidecar.probes:
         if case.intent.is_silent:
             text = "HTTP_LISTEN is off, so that nobody answers the probe"

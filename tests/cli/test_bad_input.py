@@ -315,6 +315,19 @@ def test_inject_writes_no_pod_that_lint_calls_wrong(code: str, tmp_path: Path) -
     assert [code] == re.findall(r": problem ([a-z-]+): deployment/agent", result.stderr)
 
 
+@pytest.mark.parametrize("watched", ["WATCH_DIRS", "CONFIG_DIR"])
+@pytest.mark.parametrize("target", ["WEBHOOK_URL", "ROLLOUT", "PID_FILE"])
+def test_who_was_added_by_hand_stays_as_it_is(watched: str, target: str) -> None:
+    """Under whatever name and image; a second one would do everything twice."""
+    env = f"[{{name: {watched}, value: /etc/agent}}, {{name: {target}, value: a}}]"
+    own = f"        - {{name: reloader, image: 'registry.example/r:1', env: {env}}}\n"
+    text = WEB.replace("      volumes:\n", f"{own}      volumes:\n")
+    result = run("inject", "--signal", "agent", stdin=text)
+
+    assert (0, text) == (result.status, result.stdout)
+    assert "container reloader is the sidecar already" in result.stderr
+
+
 def test_what_can_not_be_changed_alone_is_refused() -> None:
     """Keys may be written with `?`; then what is read again says something else."""
     keys = (

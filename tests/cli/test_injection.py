@@ -27,7 +27,10 @@ def sidecar(
         "securityContext": container or {},
         "volumeMounts": mounts or [{"name": "config", "mountPath": "/etc/app"}],
     }
-    volumes = [{"name": "config", "configMap": {"name": "app"}}]
+    volumes = [
+        {"name": "config", "configMap": {"name": "app"}},
+        {"name": "data", "emptyDir": {}},
+    ]
     spec: Any = {
         "securityContext": pod or {},
         "containers": [program],
@@ -187,6 +190,15 @@ def test_a_key_by_sub_path_is_followed_where_it_comes_anew(
     assert {"name": "config", "mountPath": directory, "readOnly": True} == (
         found["volumeMounts"][0]
     )
+
+
+def test_a_part_of_a_volume_that_nobody_replaces_is_followed_as_it_is() -> None:
+    """An emptyDir holds what another container fetched, for more than one program."""
+    part = {"name": "data", "mountPath": "/etc/app", "subPath": "app"}
+    found = sidecar(Wish(process="app", volumes=("data",)), mounts=[WHOLE, part])
+
+    assert {**part, "readOnly": True} == found["volumeMounts"][0]
+    assert "/etc/app" == found["env"][0]["value"]
 
 
 @pytest.mark.parametrize("wish", [SIGNAL, WEBHOOK, Wish(process="app", preset="nginx")])

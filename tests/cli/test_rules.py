@@ -90,6 +90,7 @@ class Case:
 
 
 LAST = "            - {name: STATE_DIR, value: /state}\n"
+NETWORK = "hostNetwork: true"
 US = "{runAsUser: 101, capabilities: {drop: [ALL]}}"
 SITE = "configMap: {name: site}"
 SOURCES = f"[{{{SITE}}}, {{serviceAccountToken: {{path: token}}}}]"
@@ -182,6 +183,7 @@ WRONG = [
     Case("state-unwritable", "Path: /state", "Path: /state, readOnly: true", "/state"),
     Case("port-taken", "envFrom: []", "ports: [{containerPort: 9533}]", "- name: web"),
     Case("port-taken", WEB, f"{WEB}{SECOND}", "- name: second"),
+    Case("port-of-node", "      share", f"      {NETWORK}\n      share", "env:"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "off"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", ":9534"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "[::1]:9533"), "readinessProbe"),
