@@ -38,6 +38,10 @@ _STAND_INS = MappingProxyType(
 
 _FILES = frozenset(name for name in VARIABLES if name.endswith("_FILE")) - {"PID_FILE"}
 _PATHS = _FILES | {"STATE_DIR"}
+_OURS = tuple(
+    {f"{name.partition('_')[0]}_" for name in VARIABLES} - {"HTTP_", "LOG_", "POD_"}
+)
+"""How our variables begin, but for what a container may have for other reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +167,19 @@ def told(said: Mapping[str, str | None]) -> Intent:
     return Intent(MappingProxyType(dict(said)), MappingProxyType(added | explicit))
 
 
-def misspelt_variables(container: Container) -> Iterator[tuple[Variable, str]]:
-    """Return the variables that look like one of ours, with a sentence on each."""
+def unknown_variables(container: Container) -> Iterator[tuple[Variable, str]]:
+    """Return the variables that look like ours and are none, with a sentence on each.
+
+    Here it is stricter than in the pod, where a Service of the name `watch` may have
+    set them. But `$(NAME)` in one variable may be what another one is for.
+    """
+    may_be_parts = any(variable.value is None for variable in container.variables)
     for variable in container.variables:
-        for text in misspelt({variable.name: ""}):
-            yield variable, text
+        name = variable.name
+        if found := misspelt({name: ""}):
+            yield variable, found[0]
+        elif name.startswith(_OURS) and name not in VARIABLES and not may_be_parts:
+            yield variable, f"{name} is no variable of this program and has no effect"
 
 
 def problems(container: Container) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from . import identity
 from .documents import Path
-from .intent import Intent, intent, is_loopback, misspelt_variables, problems
+from .intent import Intent, intent, is_loopback, problems, unknown_variables
 from .pod import TOKENS, Container, Mount, Object, Pod, Volume, is_below
 
 OWN_UID = 65532
@@ -112,7 +112,7 @@ def judged(
 def _settings(case: Case) -> Iterator[Flaw]:
     for text in problems(case.sidecar):
         yield Flaw("settings-wrong", (*case.sidecar.path, "env"), text)
-    for variable, text in misspelt_variables(case.sidecar):
+    for variable, text in unknown_variables(case.sidecar):
         yield Flaw("settings-odd", variable.path, text)
 
 

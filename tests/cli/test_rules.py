@@ -149,6 +149,7 @@ WRONG = [
     Case("settings-wrong", LAST, told("WEBHOOK_CA_FILE", "ca.crt"), "env:"),
     Case("settings-wrong", "value: /etc/site}", "value: '/etc/site,x'}", "env:"),
     Case("settings-odd", LAST, told("WATCH_DIR", "/etc"), "WATCH_DIR,"),
+    Case("settings-odd", LAST, told("RETRY_COUNT", "3"), "RETRY_COUNT,"),
     Case("volume-unmounted", "value: /etc/site}", "value: /new}", "WATCH_DIRS"),
     Case("volume-unmounted", LAST, told("WEBHOOK_URL", SOCKET), "WEBHOOK_URL"),
     Case("volume-writable", "readOnly: true", "readOnly: false", "/etc/site"),
