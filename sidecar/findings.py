@@ -82,6 +82,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "A key is mounted by subPath and never changes while its container runs.",
             "mount the whole volume as a directory, without subPath",
         ),
+        "sub-path-beside": Code(
+            Severity.WARNING,
+            "A container beside the program mounts a watched volume by subPath.",
+            "mount the whole volume as a directory there, if it should see changes",
+        ),
         "immutable": Code(
             Severity.WARNING,
             "A watched object is immutable, so its content never changes.",

@@ -191,7 +191,10 @@ def _application(case: Case) -> Iterator[Flaw]:
                     f"{mount.directory} of container {container.name} is mounted by "
                     "subPath: it never changes, although its volume is watched"
                 )
-                yield Flaw("sub-path", mount.path, text)
+                if container in case.programs:
+                    yield Flaw("sub-path", mount.path, text)
+                else:
+                    yield Flaw("sub-path-beside", mount.path, text)
         for reference in container.references:
             if reference.object in objects:
                 kind, name = reference.object

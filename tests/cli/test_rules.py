@@ -117,6 +117,7 @@ OTHER = WEB.replace("- name: web", "- name: other").replace("/web:1", "/other:1"
 PAIR = UNNAMED.replace(WEB, WEB + OTHER.replace("101", "7")).replace(
     "PROCESS_NAME, value: web", "PROCESS_NAME, value: master"
 )
+BESIDE = OTHER.replace("etc/web}", "etc/web, subPath: a}")
 ENDING = COMPLETING.replace(NAMING, "").replace(
     "{name: site, mountPath: /etc/web}", "{name: state}"
 )
@@ -156,6 +157,7 @@ WRONG = [
     Case("volume-unreadable", SITE, f"{SITE[:-1]}, defaultMode: 0440}}", "/etc/site"),
     Case("sub-path", "readOnly: true", "readOnly: true, subPath: key", "/etc/site"),
     Case("sub-path", "/etc/web}", "/etc/web, subPathExpr: $(KEY)}", "/etc/web"),
+    Case("sub-path-beside", WEB, WEB + BESIDE, "subPath: a"),
     Case("immutable", "data: {}", "immutable: true", "/etc/site"),
     Case("env-from", "[]", "[{configMapRef: {name: site}}]", "configMapRef"),
     Case("env-from", "envFrom: []", f"env: [{{valueFrom: {REFERENCE}}}]", REFERENCE),
