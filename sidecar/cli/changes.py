@@ -73,7 +73,8 @@ def _differences(spec: Spec, known: Pod, wish: Wish) -> list[Flaw]:
 def removing(spec: Spec) -> Change:
     """Take the sidecar out, with the volume that only it uses."""
     known = pod.parse(spec)
-    ours = known.sidecars
+    # who is only told the like may be the program
+    ours = [container for container in known.sidecars if container.look.is_named]
     if not ours:
         return Change(spec)
     rest = [container for container in known.containers if container not in ours]

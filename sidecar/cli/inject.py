@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         chosen = [thing for thing in found if _is_chosen(thing, arguments.only)]
         results.append(rewritten(document, chosen, change))
         told += results[-1].remarks
-        for thing, spec in results[-1].specs:
+        for thing, spec in results[-1].specs if not arguments.remove else ():
             told += lint.judged(thing, spec, fixed)
     sys.stderr.write(remarks.rendered(told, "text"))
     if findings.status(remark.finding for remark in told):

@@ -328,6 +328,19 @@ def test_who_was_added_by_hand_stays_as_it_is(watched: str, target: str) -> None
     assert "container reloader is the sidecar already" in result.stderr
 
 
+def test_remove_takes_nobody_out_who_only_looks_like_a_sidecar() -> None:
+    """Many programs have a CONFIG_DIR, and some a WEBHOOK_URL of their own."""
+    env = "[{name: CONFIG_DIR, value: conf}, {name: WEBHOOK_URL, value: chat}]"
+    text = WEB.replace(
+        "          volumeMounts", f"          env: {env}\n          volumeMounts"
+    )
+    own = "        - {name: config-reload, image: a}\n"
+    both = text.replace("      volumes:\n", f"{own}      volumes:\n")
+    for given in (text, both):
+        result = run("inject", "--remove", stdin=given)
+        assert (0, text) == (result.status, result.stdout)
+
+
 def test_what_can_not_be_changed_alone_is_refused() -> None:
     """Keys may be written with `?`; then what is read again says something else."""
     keys = (
