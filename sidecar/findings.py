@@ -257,7 +257,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "injected-otherwise": Code(
             Severity.WARNING,
             "The pod has the sidecar already, and not as asked for; it stays so.",
-            "take it out first with inject --remove, or change it by hand",
+            "take it out first, with inject --remove or by hand; or, if it is the "
+            "program, name it with --container",
         ),
         "manifest-broken": Code(
             Severity.PROBLEM,

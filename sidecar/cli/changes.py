@@ -34,8 +34,10 @@ def adding(wish: Wish) -> Changing:
 
 def _added(spec: Spec, wish: Wish) -> Change:
     known = pod.parse(spec)
-    if known.sidecars:
-        return Change(spec, _differences(spec, known, wish))
+    # who is only told the like is the program, if the user says so
+    present = [c for c in known.sidecars if c.look.is_named or c.name != wish.container]
+    if present:
+        return Change(spec, _differences(spec, known, present[0], wish))
     plan = injection.plan(known, wish)
     new = {**spec}
     if plan.shares_processes:
@@ -56,9 +58,8 @@ def _items(spec: Spec, key: str) -> list[Plain]:
     raise RefusedError(Flaw("manifest-broken", (key,), f"{key} is no list"))
 
 
-def _differences(spec: Spec, known: Pod, wish: Wish) -> list[Flaw]:
+def _differences(spec: Spec, known: Pod, present: Container, wish: Wish) -> list[Flaw]:
     """Say so if the sidecar that is there is not the one that is asked for."""
-    present = known.sidecars[0]
     section, index = present.path
     try:
         wanted = injection.plan(known, wish).container

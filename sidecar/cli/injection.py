@@ -160,7 +160,8 @@ def covers(existing: Plain, wanted: Plain) -> bool:
 def _program(pod: Pod, wish: Wish) -> Container:
     names = ", ".join(container.name for container in pod.applications)
     if wish.container is not None:
-        for container in pod.applications:
+        lookalikes = [c for c in pod.sidecars if not c.look.is_named]
+        for container in (*pod.applications, *lookalikes):
             if container.name == wish.container:
                 return container
         text = f"no container is named {wish.container}; the pod has {names}"

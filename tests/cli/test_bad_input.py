@@ -328,6 +328,22 @@ def test_who_was_added_by_hand_stays_as_it_is(watched: str, target: str) -> None
     assert "container reloader is the sidecar already" in result.stderr
 
 
+def test_a_program_that_looks_like_a_sidecar_gets_one_if_it_is_named() -> None:
+    """Or its user would be told of a sidecar, and have none."""
+    env = "[{name: CONFIG_DIR, value: conf}, {name: WEBHOOK_URL, value: chat}]"
+    text = WEB.replace(
+        "          volumeMounts", f"          env: {env}\n          volumeMounts"
+    )
+    unnamed = run("inject", "--signal", "agent", stdin=text)
+    named = ["inject", "--signal", "agent", "--container", "agent"]
+    result = run(*named, stdin=text)
+
+    assert (text, True) == (unnamed.stdout, "--container" in unnamed.stderr)
+    assert (0, "") == (result.status, result.stderr)
+    assert "name: config-reload\n" in result.stdout
+    assert result.stdout == run(*named, stdin=result.stdout).stdout
+
+
 def test_remove_takes_nobody_out_who_only_looks_like_a_sidecar() -> None:
     """Many programs have a CONFIG_DIR, and some a WEBHOOK_URL of their own."""
     env = "[{name: CONFIG_DIR, value: conf}, {name: WEBHOOK_URL, value: chat}]"
