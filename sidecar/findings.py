@@ -57,6 +57,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "There is no volume to watch.",
             "mount the ConfigMap or Secret as a directory in the program",
         ),
+        "volume-taken": Code(
+            Severity.PROBLEM,
+            "The pod has another volume of the name of the sidecar's own.",
+            "give the pod's volume another name",
+        ),
         "volume-unmounted": Code(
             Severity.PROBLEM,
             "A watched directory is no volume that the sidecar mounts.",
@@ -76,6 +81,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             Severity.PROBLEM,
             "A key is mounted by subPath and never changes while its container runs.",
             "mount the whole volume as a directory, without subPath",
+        ),
+        "sub-path-beside": Code(
+            Severity.WARNING,
+            "A container beside the program mounts a watched volume by subPath.",
+            "mount the whole volume as a directory there, if it should see changes",
         ),
         "immutable": Code(
             Severity.WARNING,
@@ -149,6 +159,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The sidecar runs as root with the capability KILL.",
             "set one runAsUser for the program's container and the sidecar",
         ),
+        "kill-node": Code(
+            Severity.PROBLEM,
+            "With hostPID and KILL the sidecar could signal the whole node.",
+            "set one runAsUser for the program's container and the sidecar, no KILL",
+        ),
         "kill-in-vain": Code(
             Severity.WARNING,
             "KILL is given to a container that is not root, and has no effect.",
@@ -158,6 +173,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             Severity.PROBLEM,
             "The signal ends the program, and the kubelet would not start it again.",
             "set restartPolicy: Always, or send a signal that reloads",
+        ),
+        "rollout-other": Code(
+            Severity.PROBLEM,
+            "ROLLOUT names another workload, whose pods these are not.",
+            "set ROLLOUT to the workload of the pod template",
         ),
         "endless": Code(
             Severity.PROBLEM,
@@ -224,6 +244,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The endpoints' port is taken.",
             "set HTTP_LISTEN to a free port of the pod",
         ),
+        "port-of-node": Code(
+            Severity.WARNING,
+            "With hostNetwork the endpoints take a port of each node.",
+            "set HTTP_LISTEN to a port that is free there; a NetworkPolicy guards none",
+        ),
         "probe-unserved": Code(
             Severity.PROBLEM,
             "A probe asks where the sidecar does not listen, and fails for ever.",
@@ -232,7 +257,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "injected-otherwise": Code(
             Severity.WARNING,
             "The pod has the sidecar already, and not as asked for; it stays so.",
-            "take it out first with inject --remove, or change it by hand",
+            "take it out first, with inject --remove or by hand; or, if it is the "
+            "program, name it with --container",
         ),
         "manifest-broken": Code(
             Severity.PROBLEM,

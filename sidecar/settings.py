@@ -232,7 +232,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
     shutdown_timeout = reader.value("SHUTDOWN_TIMEOUT", values.duration_or_zero)
     events = reader.value("EVENTS", values.boolean)
     if events:
-        _require_pod(reader, "EVENTS", *_POD)
+        _require_pod(reader, "EVENTS", *POD_FIELDS)
     rollout = _rollout(reader, env, pod)
     user = "ROLLOUT" if rollout else "EVENTS"
     cluster = _cluster(reader, env, user) if rollout or events else None
@@ -558,7 +558,7 @@ def _state_dir(reader: Reader, dirs: tuple[Path, ...]) -> Path | None:
     return path
 
 
-_POD: Mapping[str, str] = {
+POD_FIELDS: Mapping[str, str] = {
     "POD_NAME": "metadata.name",
     "POD_NAMESPACE": "metadata.namespace",
     "POD_UID": "metadata.uid",
@@ -569,7 +569,7 @@ _POD: Mapping[str, str] = {
 def _require_pod(reader: Reader, wanted_by: str, *names: str) -> None:
     for name in names:
         if not reader.given(name):
-            field_path = f"fieldPath: {_POD[name]}"
+            field_path = f"fieldPath: {POD_FIELDS[name]}"
             reader.missing(
                 name,
                 f"{wanted_by} needs it; take it from the downward API, {field_path}",

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import httpx2
 import msgspec
+import yaml
 from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from .failure import AccessError
 from .plugin import PATIENCE, Credentials, Plugin, PluginAuth
@@ -53,7 +52,7 @@ def connect(
     try:
         config = _chosen(env, context, account)
         client = _client(config, env, patience)
-    except (ConfigError, YAMLError, msgspec.ValidationError, ValueError) as error:
+    except (ConfigError, yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
         raise AccessError(f"the kubeconfig can't be used: {error}") from error
     except (KeyError, TypeError) as error:
         raise AccessError(
@@ -135,7 +134,7 @@ def _chosen(env: Mapping[str, str], context: str | None, account: str) -> Single
 
 
 def _document(file: Path) -> dict[str, object]:
-    document = YAML(typ="safe", pure=True).load(file)
+    document = yaml.safe_load(file.read_bytes())
     if not isinstance(document, dict):
         raise AccessError(f"{file} is no kubeconfig: `kubectl config view` shows one")
     return document

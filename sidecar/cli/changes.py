@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from . import injection, pod
 from .documents import Plain
-from .injection import STATE_VOLUME, RefusedError, Wish
+from .injection import RefusedError, Wish
 from .intent import intent
 from .pod import Container, Pod
 from .rules import Flaw
@@ -34,15 +34,18 @@ def adding(wish: Wish) -> Changing:
 
 def _added(spec: Spec, wish: Wish) -> Change:
     known = pod.parse(spec)
-    if known.sidecars:
-        return Change(spec, _differences(spec, known, wish))
+    # who is only told the like is the program, if the user says so
+    present = [c for c in known.sidecars if c.look.is_named or c.name != wish.container]
+    if present:
+        return Change(spec, _differences(spec, known, present[0], wish))
     plan = injection.plan(known, wish)
     new = {**spec}
     if plan.shares_processes:
         new["shareProcessNamespace"] = True
     new[plan.section] = [*_items(spec, plan.section), plan.container]
-    if known.volume(STATE_VOLUME) is None:
-        new["volumes"] = [*_items(spec, "volumes"), plan.state_volume]
+    names = {volume.name for volume in known.volumes}
+    if fresh := [v for v in plan.volumes if v["name"] not in names]:
+        new["volumes"] = [*_items(spec, "volumes"), *fresh]
     return Change(new)
 
 
@@ -55,9 +58,8 @@ def _items(spec: Spec, key: str) -> list[Plain]:
     raise RefusedError(Flaw("manifest-broken", (key,), f"{key} is no list"))
 
 
-def _differences(spec: Spec, known: Pod, wish: Wish) -> list[Flaw]:
+def _differences(spec: Spec, known: Pod, present: Container, wish: Wish) -> list[Flaw]:
     """Say so if the sidecar that is there is not the one that is asked for."""
-    present = known.sidecars[0]
     section, index = present.path
     try:
         wanted = injection.plan(known, wish).container
@@ -72,7 +74,8 @@ def _differences(spec: Spec, known: Pod, wish: Wish) -> list[Flaw]:
 def removing(spec: Spec) -> Change:
     """Take the sidecar out, with the volume that only it uses."""
     known = pod.parse(spec)
-    ours = known.sidecars
+    # who is only told the like may be the program
+    ours = [container for container in known.sidecars if container.look.is_named]
     if not ours:
         return Change(spec)
     rest = [container for container in known.containers if container not in ours]
@@ -98,11 +101,12 @@ def removing(spec: Spec) -> Change:
 def _unused(
     known: Pod, ours: list[Container], rest: list[Container]
 ) -> set[tuple[str | int, ...]]:
-    """Return where the emptyDirs are that only our containers mount."""
+    """Return where the emptyDirs and tokens are that only our containers mount."""
     mounted = {mount.volume for container in ours for mount in container.mounts}
     needed = {mount.volume for container in rest for mount in container.mounts}
     return {
         ("volumes", volume.index)
         for volume in known.volumes
-        if volume.kind == "emptyDir" and volume.name in mounted - needed
+        if volume.name in mounted - needed
+        and (volume.kind == "emptyDir" or volume.tokens)
     }

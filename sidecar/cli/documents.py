@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLStreamError
-from ruamel.yaml.events import (
+import yaml
+from yaml.cyaml import CSafeLoader
+from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
     CollectionStartEvent,
@@ -24,6 +24,7 @@ from ruamel.yaml.events import (
     NodeEvent,
     ScalarEvent,
 )
+from yaml.reader import ReaderError
 
 Plain: TypeAlias = "bool | int | str | list[Plain] | dict[str, Plain] | None"
 """What a manifest says, without how it is written."""
@@ -32,12 +33,17 @@ Path: TypeAlias = tuple[str | int, ...]
 """Keys and indexes from the top of a document to one of its nodes."""
 
 DEEPEST = 100
-"""Levels of nesting; the deepest manifest of a real cluster has about thirty."""
+"""Levels of nesting, aliases followed; the deepest of a real cluster has thirty."""
+
+MOST_MERGED = 1_000_000
+"""Keys that a document's merge keys bring in: each is copied."""
 
 # YAML keeps both marks to the beginning of a line: no scalar can hold them there
 _START = re.compile(r"^(?=---(?:\s|$))|(?<=^\.\.\.\n)", re.MULTILINE)
 # no two ways to match one text, or a line of `#` would take for ever
 _NOTHING = re.compile(r"(?:(?:\s|\ufeff|\.\.\.)++|(?:#|%)[^\n]*+)*+")
+_TOO_DEEP = f"nested deeper than {DEEPEST} levels"
+_END = re.compile(r"^\.\.\.(?=\s)", re.MULTILINE)
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _OCTAL = re.compile(r"0o?([0-7]{1,6})")
 _WORDS = MappingProxyType(
@@ -120,6 +126,19 @@ class Document:
     shared: frozenset[int] = field(default=frozenset(), repr=False)
     """The ids of the nodes that an alias refers to."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing."""
+        return self.root is None or (
+            isinstance(self.root, Scalar) and _value(self.root) is None
+        )
+
+    @property
+    def newline(self) -> str:
+        """How its lines end."""
+        first = self.text.find("\n")
+        return "\r\n" if self.text[first - 1 : first] == "\r" else "\n"
+
     def line_of(self, path: Path) -> int:
         """Return the line of a place in the file, or of the nearest one above it."""
         node, line = self.root, 0
@@ -147,24 +166,34 @@ def child(node: Node | None, step: str | int) -> tuple[Node, Node] | None:
 
     The first of the two nodes is where it is named: the key, or the item itself.
     """
-    node = node.target if isinstance(node, Alias) else node
+    node = _meant(node)
     if isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
         return node.items[step], node.items[step]
     if isinstance(node, Mapping) and isinstance(step, str):
-        if pair := node.find(step):
-            return pair
-        bases = _bases(merge[1]) if (merge := node.find("<<")) else ()
-        return next(filter(None, (child(base, step) for base in bases)), None)
+        return _pair(node, step, set())
     return None
 
 
+def _pair(node: Mapping, key: str, seen: set[int]) -> tuple[Node, Node] | None:
+    # each mapping once, or a few that merge each other twice would take for ever
+    if id(node) in seen:
+        return None
+    seen.add(id(node))
+    if pair := node.find(key):
+        return pair
+    bases = _bases(merge[1]) if (merge := node.find("<<")) else ()
+    return next(filter(None, (_pair(base, key, seen) for base in bases)), None)
+
+
+def _meant(node: Node | None) -> Node | None:
+    return node.target if isinstance(node, Alias) else node
+
+
 def _bases(node: Node) -> Iterator[Mapping]:
-    node = node.target if isinstance(node, Alias) else node
-    if isinstance(node, Mapping):
-        yield node
-    elif isinstance(node, Sequence):
-        for item in node.items:
-            yield from _bases(item)
+    """Return what a merge key merges: a mapping, or each of a list of them."""
+    merged = _meant(node)
+    bases = merged.items if isinstance(merged, Sequence) else [merged]
+    yield from (base for base in map(_meant, bases) if isinstance(base, Mapping))
 
 
 def split(text: str) -> list[tuple[int, str]]:
@@ -174,13 +203,14 @@ def split(text: str) -> list[tuple[int, str]]:
     document's `---` go with that document.
     """
     parts: list[tuple[int, str]] = []
-    line, kept = 1, ""
+    line = 1
+    kept: list[str] = []
     for piece in filter(None, _START.split(text)):
-        kept += piece
-        if not _NOTHING.fullmatch(kept):
-            parts.append((line, kept))
-            line, kept = line + kept.count("\n"), ""
-    return [*parts, (line, kept)] if kept else parts
+        kept.append(piece)
+        if not _NOTHING.fullmatch(piece):
+            parts.append((line, "".join(kept)))
+            line, kept = line + parts[-1][1].count("\n"), []
+    return [*parts, (line, "".join(kept))] if kept else parts
 
 
 def read(file: str, text: str) -> Iterator[Document | BrokenError]:
@@ -217,7 +247,7 @@ def same(one: Plain, other: Plain) -> bool:
 
 def _same(one: Plain, other: Plain, known: set[tuple[int, int]]) -> bool:
     pair = (id(one), id(other))
-    if pair in known:
+    if one is other or pair in known:
         return True
     if isinstance(one, dict) and isinstance(other, dict):
         alike = one.keys() == other.keys() and all(
@@ -283,17 +313,21 @@ def _value(node: Scalar) -> Plain:
 
 def _compose(text: str, first_line: int) -> tuple[Node | None, frozenset[int]]:
     composer = _Composer(text, first_line)
+    # libyaml takes no end of a document where none has begun
+    head = _NOTHING.match(text)
+    begin = head.end() if head else 0
+    text = _END.sub("#..", text[:begin]) + text[begin:]
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):
+        # libyaml, of which kubectl's parser is a translation; 20 times as fast as one
+        # in Python
+        for event in yaml.parse(text, Loader=CSafeLoader):
             composer.take(event)
-    except MarkedYAMLError as error:
+    except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(filter(None, [error.context, error.problem]))
         raise BrokenError(first_line + (mark.line if mark else 0), what) from error
-    except (YAMLStreamError, YAMLError) as error:
-        # ruamel's ReaderError: a character that no YAML may hold
-        position = getattr(error, "position", 0)
-        line = first_line + text.count("\n", 0, position)
+    except ReaderError as error:
+        line = first_line + text.encode()[: error.position].count(b"\n")
         raise BrokenError(line, "a control character has no place in YAML") from error
     return composer.root, frozenset(composer.shared)
 
@@ -314,8 +348,13 @@ class _Composer:
         self.shared: set[int] = set()
         self._text = text
         self._first_line = first_line
+        # libyaml does not count the mark that may begin a file
+        self._uncounted = int(text.startswith("\ufeff"))
         self._open: list[_Open] = []
         self._anchors: dict[str, Node] = {}
+        self._heights: dict[int, int] = {}  # levels, by the collection that has them
+        self._merged: dict[int, int] = {}  # keys, by the mapping that merges them
+        self._all_merged = 0
 
     def take(self, event: Event) -> None:
         match event:
@@ -323,7 +362,7 @@ class _Composer:
                 self._refuse(event, "two documents without `---` between them")
             case CollectionStartEvent():
                 if len(self._open) == DEEPEST:
-                    self._refuse(event, f"nested deeper than {DEEPEST} levels")
+                    self._refuse(event, _TOO_DEEP)
                 self._open.append(_Open(event))
             case CollectionEndEvent():
                 self._close(event)
@@ -335,43 +374,80 @@ class _Composer:
                 pass  # where the stream and its documents begin and end
 
     def _refuse(self, event: Event, what: str) -> None:
-        raise BrokenError(self._first_line + event.start_mark.line, what)
+        _, _, line, _ = self._where(event)
+        raise BrokenError(self._first_line + line, what)
 
     def _add(self, event: NodeEvent, node: Node) -> None:
         if event.anchor and not isinstance(node, Alias):
-            self._anchors[str(event.anchor)] = node
+            self._anchors[event.anchor] = node
         if self._open:
             self._open[-1].children.append(node)
         else:
             self.root = node
 
     def _alias(self, event: AliasEvent) -> Alias:
-        name = str(event.anchor)
+        name = event.anchor or ""
         if name not in self._anchors:
             self._refuse(event, f"no anchor &{name} stands before its alias *{name}")
         target = self._anchors[name]
         self.shared.add(id(target))
-        start, end = event.start_mark, event.end_mark
-        return Alias(start.index, end.index, start.line, start.column, target)
+        return Alias(*self._where(event), target)
 
     def _scalar(self, event: ScalarEvent) -> Scalar:
-        start, end = event.start_mark, event.end_mark.index
-        written = self._text[start.index : end]
+        start, end, line, column = self._where(event)
+        written = self._text[start:end]
         # a block's end is where the next thing begins; with `+` the blanks are content
         if event.style in ("|", ">") and "+" not in written.partition("\n")[0]:
-            end = start.index + len(written.rstrip())
-        is_plain = event.style is None and event.tag is None
-        return Scalar(start.index, end, start.line, start.column, event.value, is_plain)
+            end = start + len(written.rstrip())
+        is_plain = not event.style and event.tag is None
+        return Scalar(start, end, line, column, event.value, is_plain)
 
     def _close(self, event: CollectionEndEvent) -> None:
         opened = self._open.pop()
         begin, children = opened.event, opened.children
-        start, flow = begin.start_mark, bool(begin.flow_style)
+        flow = bool(begin.flow_style)
+        start, _, line, column = self._where(begin)
         # the end of a block is where the next thing begins, after comments
-        end = event.end_mark.index if flow or not children else children[-1].end
-        where = (start.index, end, start.line, start.column)
+        _, after, _, _ = self._where(event)
+        end = after if flow or not children else children[-1].end
+        where = (start, end, line, column)
+        made: Mapping | Sequence
         if isinstance(begin, MappingStartEvent):
             pairs = tuple(zip(children[::2], children[1::2], strict=True))
-            self._add(begin, Mapping(*where, pairs, flow))
+            made = Mapping(*where, pairs, flow)
+            self._count_merged(event, made)
         else:
-            self._add(begin, Sequence(*where, tuple(children), flow))
+            made = Sequence(*where, tuple(children), flow)
+        height = 1 + max(map(self._height, children), default=0)
+        if height > DEEPEST:
+            self._refuse(event, _TOO_DEEP)
+        self._heights[id(made)] = height
+        self._add(begin, made)
+
+    def _height(self, node: Node) -> int:
+        return self._heights.get(id(_meant(node)), 0)
+
+    def _count_merged(self, event: Event, mapping: Mapping) -> None:
+        """Note how many keys are merged; a few lines could make billions of them."""
+        bases = [
+            base
+            for key, value in mapping.pairs
+            if isinstance(key, Scalar) and key.text == "<<"
+            for base in _bases(value)
+        ]
+        if not bases:
+            return
+        self._merged[id(mapping)] = count = sum(
+            len(base.pairs) + self._merged.get(id(base), 0) for base in bases
+        )
+        self._all_merged += count
+        if self._all_merged > MOST_MERGED:
+            self._refuse(event, f"merge keys bring in over {MOST_MERGED:,} keys")
+
+    def _where(self, event: Event) -> tuple[int, int, int, int]:
+        """Return where an event's text begins and ends, its line and its column."""
+        start, end = event.start_mark, event.end_mark
+        if start is None or end is None:
+            raise TypeError(event)  # libyaml's have both
+        skipped = self._uncounted
+        return start.index + skipped, end.index + skipped, start.line, start.column

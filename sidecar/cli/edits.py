@@ -22,6 +22,7 @@ from .documents import (
     Scalar,
     Sequence,
     child,
+    same,
 )
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)*")
@@ -104,7 +105,7 @@ def between(
     """
     done: list[Edit] = []
     for key in old.keys() & new.keys():
-        if old[key] != new[key]:
+        if not same(old[key], new[key]):
             done += _replaced(document, (*path, key), old[key], new[key])
     if fresh := {key: value for key, value in new.items() if key not in old}:
         done.append(_put_before(document, path, "containers", fresh))
@@ -116,10 +117,15 @@ def between(
 def _replaced(document: Document, path: Path, old: Plain, new: Plain) -> list[Edit]:
     if not isinstance(old, list) or not isinstance(new, list):
         return [_set(document, path, new)]
-    gone: set[str | int] = {n for n, item in enumerate(old) if item not in new}
+    kept = 0
+    gone: set[str | int] = set()
+    for index, item in enumerate(old):
+        if kept < len(new) and same(item, new[kept]):
+            kept += 1
+        else:
+            gone.add(index)
     done = _take_out(document, path, gone) if gone else []
-    more = new[len(old) - len(gone) :]
-    return [*done, _append(document, path, more)] if more else done
+    return [*done, _append(document, path, new[kept:])] if new[kept:] else done
 
 
 def _set(document: Document, path: Path, value: Plain) -> Edit:
@@ -238,7 +244,7 @@ def _comments_above(text: str, line_start: int, column: int) -> int:
 
 def _below(document: Document, end: int, lines: list[str], column: int) -> Edit:
     """Insert lines below the one in which something ends."""
-    text, newline = document.text, _newline(document)
+    text, newline = document.text, document.newline
     block = _block(document, lines, column)
     after = _after(text, end, column)
     if after == len(text) and not text.endswith("\n"):
@@ -258,12 +264,8 @@ def _after(text: str, end: int, column: int) -> int:
 
 
 def _block(document: Document, lines: list[str], column: int) -> str:
-    newline = _newline(document)
-    return "".join(f"{' ' * column}{line}{newline}" for line in lines)
-
-
-def _newline(document: Document) -> str:
-    return "\r\n" if "\r\n" in document.text else "\n"
+    start, end = " " * column, document.newline
+    return "".join(f"{start}{line}{end}" for line in lines)
 
 
 def _line_start(text: str, index: int) -> int:

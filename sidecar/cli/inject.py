@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from sidecar import presets
+from sidecar import findings, presets
 from sidecar.findings import Finding
+from sidecar.output import say
 
-from . import lint, pod, remarks, rules, sources
+from . import identity, lint, remarks, sources
 from .changes import Changing, adding, removing
 from .documents import Document
 from .injection import IMAGE, Wish
@@ -73,34 +74,28 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Write the manifests to stdout; nothing, and 1, if any of them can't be done."""
     change = _change(arguments)
-    documents: list[Document] = []
-    refused: list[Remark] = []
+    known: list[tuple[Document, list[Thing]]] = []
+    told: list[Remark] = []
     for document in sources.documents(arguments.files):
         if isinstance(document, sources.SourceError):
-            refused.append(remarks.of_source(document))
+            told.append(remarks.of_source(document))
         else:
-            documents.append(document)
-    known = [thing for document in documents for thing in things(document)]
-    refused += _missing(known, arguments.only)
-    results = [
-        rewritten(document, _chosen(document, arguments.only), change)
-        for document in documents
-    ]
-    refused += [remark for result in results for remark in result.refused]
-    if refused:
-        sys.stderr.write(remarks.rendered(refused, "text"))
+            known.append((document, list(things(document))))
+    every = [thing for _, found in known for thing in found]
+    if not told:  # else they may be in what can't be read
+        told += _missing(every, arguments.only)
+    fixed = lint.immutable(every)
+    results = []
+    for document, found in known:
+        chosen = [thing for thing in found if _is_chosen(thing, arguments.only)]
+        results.append(rewritten(document, chosen, change))
+        told += results[-1].remarks
+        for thing, spec in results[-1].specs if not arguments.remove else ():
+            told += lint.judged(thing, spec, fixed)
+    sys.stderr.write(remarks.rendered(told, "text"))
+    if findings.status(remark.finding for remark in told):
         return 1
-    immutable = lint.immutable(known)
-    noted = [remark for result in results for remark in result.noted]
-    noted += [r for result in results for r in _judged(result, immutable)]
-    sys.stderr.write(remarks.rendered(noted, "text"))
-    sys.stdout.buffer.write("".join(_joined(results)).encode())
-    sys.stdout.buffer.flush()
-    return 0
-
-
-def _chosen(document: Document, names: list[str]) -> list[Thing]:
-    return [thing for thing in things(document) if _is_chosen(thing, names)]
+    return say("".join(_joined(results)))
 
 
 def _is_chosen(thing: Thing, names: list[str]) -> bool:
@@ -124,13 +119,6 @@ def _nothing(text: str) -> Remark:
     return Remark("input", 1, "", Finding("manifest-none", "", text))
 
 
-def _judged(result: Rewritten, immutable: frozenset[pod.Object]) -> Iterator[Remark]:
-    """Say what is wrong with what was written."""
-    for thing, spec in result.specs:
-        for flaw in rules.judged(pod.parse(spec), immutable):
-            yield remarks.of_flaw(thing, flaw)
-
-
 def _joined(results: list[Rewritten]) -> Iterator[str]:
     """Make one stream of several files' documents."""
     before = ""
@@ -151,10 +139,10 @@ def _change(arguments: argparse.Namespace) -> Changing:
         if any(told):
             arguments.refuse("--remove takes the sidecar out: it needs no way to tell")
         return removing
-    if not any(told) and not {"PRESET", "WEBHOOK_URL", *presets.SELECTORS} & env.keys():
+    if not any(told) and not identity.TARGETS & env.keys():
         arguments.refuse(
-            "say how the program is told: --preset NAME, --signal PROCESS or "
-            "--webhook URL"
+            "say how the program is told: --preset NAME, --signal PROCESS, "
+            "--webhook URL or --env ROLLOUT=KIND/NAME"
         )
     return adding(
         Wish(

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from sidecar.presets import PRESETS, SELECTORS, defaults
+from sidecar.presets import PRESETS
+from sidecar.rollout import ANNOTATION
+from sidecar.settings import POD_FIELDS
 
 from .documents import Path, Plain
 from .identity import NAME
-from .intent import Intent, is_loopback, problems
+from .intent import Intent, is_loopback, problems, told
 from .pod import TOKENS, Container, Mount, Pod, is_below, parse, repository
-from .rules import OWN_UID, Flaw
+from .rules import OWN_UID, Flaw, is_frozen
 
 IMAGE = "localhost/config-reload-sidecar:dev"
 STATE_VOLUME = f"{NAME}-state"
 STATE_DIR = "/var/lib/config-reload"
+API_VOLUME = f"{NAME}-api"
+
+_ROLLOUT_FIELDS = MappingProxyType(
+    {
+        "POD_NAME": POD_FIELDS["POD_NAME"],
+        "POD_NAMESPACE": POD_FIELDS["POD_NAMESPACE"],
+        "POD_ROLLOUT": f"metadata.annotations['{ANNOTATION}']",
+    }
+)
+"""What a rollout needs of the downward API."""
 
 _NEEDED = (
     "/usr/bin/python3.13",
@@ -53,6 +65,16 @@ class Wish:
     image: str = IMAGE
     native: bool = False
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the sidecar is to be told."""
+        ways = {
+            "PRESET": self.preset,
+            "PROCESS_NAME": self.process,
+            "WEBHOOK_URL": self.webhook,
+        }
+        return {name: value for name, value in ways.items() if value} | dict(self.env)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -63,7 +85,7 @@ class Plan:
     """`containers` or `initContainers`."""
 
     shares_processes: bool
-    state_volume: dict[str, Plain]
+    volumes: list[dict[str, Plain]]
 
 
 def plan(pod: Pod, wish: Wish) -> Plan:
@@ -73,29 +95,34 @@ def plan(pod: Pod, wish: Wish) -> Plan:
         RefusedError: with why, and what to change.
     """
     program = _program(pod, wish)
-    mounts = _watched(pod, program, wish)
-    env, signals = _env(pod, program, mounts, wish)
-    mounts |= _with_sockets(program, env)
+    watched = _watched(pod, program, wish)
+    env = _env(pod, program, watched, wish)
+    intent = told(env)
     native = wish.native or pod.restart_policy != "Always"
+    volumes = _own_volumes(intent)
     container: dict[str, Plain] = {
         "name": NAME,
         **({"restartPolicy": "Always"} if native else {}),
         "image": wish.image,
-        "env": [{"name": name, "value": value} for name, value in env.items()],
-        **_endpoints(Intent({}, env), native),
+        "env": _shown(env, _fields(intent)),
+        **_endpoints(intent, native),
         "resources": {
             "requests": {"cpu": "5m", "memory": "40Mi"},
             "limits": {"memory": "96Mi"},
         },
-        "securityContext": _security(pod, program if signals else None),
-        "volumeMounts": _volume_mounts(mounts),
+        "securityContext": _security(pod, program if intent.signals else None),
+        "volumeMounts": [
+            *_read_only(watched | _with_sockets(program, intent)),
+            *(mount for _, mount in volumes),
+        ],
     }
     _require_right_settings(container)
+    _require_own_names(pod)
     return Plan(
         container=container,
         section="initContainers" if native else "containers",
-        shares_processes=signals and not pod.sees_the_node,
-        state_volume={"name": STATE_VOLUME, "emptyDir": {}},
+        shares_processes=intent.signals and not pod.sees_the_node,
+        volumes=[volume for volume, _ in volumes],
     )
 
 
@@ -107,6 +134,15 @@ def _require_right_settings(container: dict[str, Plain]) -> None:
         raise RefusedError(
             *(Flaw("settings-wrong", path, text, mend) for text in wrong)
         )
+
+
+def _require_own_names(pod: Pod) -> None:
+    """Take no volume of another kind for ours, which may be left from a sidecar."""
+    for name, kind in ((STATE_VOLUME, "emptyDir"), (API_VOLUME, "projected")):
+        volume = pod.volume(name)
+        if volume and volume.kind != kind:
+            text = f"the volume {name} is a {volume.kind}, and the sidecar's {kind}"
+            raise RefusedError(Flaw("volume-taken", ("volumes", volume.index), text))
 
 
 def covers(existing: Plain, wanted: Plain) -> bool:
@@ -124,7 +160,8 @@ def covers(existing: Plain, wanted: Plain) -> bool:
 def _program(pod: Pod, wish: Wish) -> Container:
     names = ", ".join(container.name for container in pod.applications)
     if wish.container is not None:
-        for container in pod.applications:
+        lookalikes = [c for c in pod.sidecars if not c.look.is_named]
+        for container in (*pod.applications, *lookalikes):
             if container.name == wish.container:
                 return container
         text = f"no container is named {wish.container}; the pod has {names}"
@@ -146,16 +183,20 @@ def _watched(pod: Pod, program: Container, wish: Wish) -> dict[str, Mount]:
     missing = set(wish.volumes) - {mount.volume for mount in mounts}
     if missing or not mounts:
         raise RefusedError(_nothing(pod, [program], wish))
-    first = {mount.volume: mount for mount in reversed(mounts)}
+    whole = sorted(mounts, key=lambda mount: mount.sub_path != "")
+    first = {mount.volume: mount for mount in reversed(whole)}
     ordered = [mount for mount in mounts if first[mount.volume] is mount]
-    return {_place(mount): mount for mount in ordered}
+    return dict(_placed(pod, mount) for mount in ordered)
 
 
 def _mounts(pod: Pod, container: Container, wish: Wish) -> list[Mount]:
+    # a container that is started again has every key anew
+    heals = told(wish.variables).restarts
     return [
         mount
         for mount in container.mounts
-        if not mount.is_sub_path and _is_meant(pod, mount, wish)
+        if _is_meant(pod, mount, wish)
+        and (heals if is_frozen(pod, mount) else mount.sub_path is not None)
     ]
 
 
@@ -171,12 +212,16 @@ def _nothing(pod: Pod, containers: list[Container], wish: Wish) -> Flaw:
     """Say why there is nothing to watch."""
     for container in containers:
         for mount in container.mounts:
-            if mount.is_sub_path and _is_meant(pod, mount, wish):
+            if is_frozen(pod, mount) and _is_meant(pod, mount, wish):
                 text = (
                     f"{mount.directory} of container {container.name} is mounted by "
                     "subPath, and never changes while the container runs"
                 )
-                return Flaw("sub-path", mount.path, text)
+                mend = (
+                    "mount the whole volume as a directory; or restart the program: "
+                    "--env RELOAD_SIGNAL=SIGTERM, or --env ROLLOUT=KIND/NAME"
+                )
+                return Flaw("sub-path", mount.path, text, mend)
     names = ", ".join(container.name for container in containers) or "no container"
     what = "ConfigMap, Secret or projected volume"
     if wish.volumes:
@@ -186,43 +231,55 @@ def _nothing(pod: Pod, containers: list[Container], wish: Wish) -> Flaw:
     return Flaw("volume-none", path, f"{names}: mounts no {what}", mend)
 
 
-def _place(mount: Mount) -> str:
+def _placed(pod: Pod, mount: Mount) -> tuple[str, Mount]:
     """Return where a volume goes in the sidecar: where the program has it, if it can.
 
     WATCH_DIRS separates directories by commas.
     """
-    path = mount.directory
+    path, elsewhere = mount.directory, f"/watched/{mount.volume}"
+    if is_frozen(pod, mount):  # the sidecar needs all of it, to see it change
+        return elsewhere, replace(mount, sub_path="")
     if "," in path or any(is_below(needed, path) for needed in _NEEDED):
-        return f"/watched/{mount.volume}"
-    return path
+        return elsewhere, mount
+    return path, mount
 
 
 def _env(
     pod: Pod, program: Container, mounts: dict[str, Mount], wish: Wish
-) -> tuple[dict[str, str], bool]:
-    """Return the sidecar's variables, and whether it signals."""
-    told = {
-        "PRESET": wish.preset,
-        "PROCESS_NAME": wish.process,
-        "WEBHOOK_URL": wish.webhook,
-    }
-    chosen = {name: value for name, value in told.items() if value} | dict(wish.env)
-    chosen = _with_verification(chosen, program)
-    try:
-        effective = defaults(chosen["PRESET"], chosen) | chosen
-    except (KeyError, ValueError):  # a wrong one is said by the rules
-        effective = chosen
-    signals = any(name in effective for name in SELECTORS)
+) -> dict[str, str | None]:
+    """Return the sidecar's variables; None is for what the pod's own fields tell."""
+    chosen = _with_verification(wish.variables, program)
+    intent = told(chosen)
     tokens = [
         t for m in mounts.values() if (v := pod.volume(m.volume)) for t in v.tokens
     ]
-    env = {"WATCH_DIRS": ",".join(mounts)}
+    env: dict[str, str | None] = {"WATCH_DIRS": ",".join(mounts)}
     if tokens:
         env["WATCH_EXCLUDE"] = ",".join(dict.fromkeys(tokens))
     env |= {name: chosen[name] for name in ("PRESET", "PROCESS_NAME") if name in chosen}
-    if signals:
+    if intent.signals:
         env["PROCESS_CONTAINER"] = program.name
-    return env | chosen | {"STATE_DIR": STATE_DIR} | dict(wish.env), signals
+    env |= chosen
+    if intent.signals or intent.calls:
+        env["STATE_DIR"] = STATE_DIR
+    env |= dict.fromkeys(_fields(intent))
+    return env | dict(wish.env)
+
+
+def _fields(intent: Intent) -> dict[str, str]:
+    """Return the variables that show fields of the pod, with the fields."""
+    rollout = _ROLLOUT_FIELDS if intent.has("ROLLOUT") else {}
+    return {**rollout, **(POD_FIELDS if intent.records_events else {})}
+
+
+def _shown(env: dict[str, str | None], fields: dict[str, str]) -> list[Plain]:
+    """Write variables as a manifest does."""
+    return [
+        {"name": name, "value": value}
+        if value is not None
+        else {"name": name, "valueFrom": {"fieldRef": {"fieldPath": fields[name]}}}
+        for name, value in env.items()
+    ]
 
 
 def _with_verification(chosen: dict[str, str], program: Container) -> dict[str, str]:
@@ -244,26 +301,52 @@ def _with_verification(chosen: dict[str, str], program: Container) -> dict[str, 
     return {"PRESET": preset, **moved, **chosen}
 
 
-def _with_sockets(program: Container, env: dict[str, str]) -> dict[str, Mount]:
+def _with_sockets(program: Container, intent: Intent) -> dict[str, Mount]:
     """Return the program's mounts in which the unix sockets lie that are called."""
-    told = Intent({}, env)
     return {
         mount.directory: mount
         for mount in program.mounts
-        if any(is_below(socket, mount.directory) for socket in told.sockets)
+        if any(is_below(socket, mount.directory) for socket in intent.sockets)
     }
 
 
-def _volume_mounts(mounts: dict[str, Mount]) -> list[Plain]:
-    shown: list[Plain] = []
-    for path, mount in mounts.items():
-        shown.append({"name": mount.volume, "mountPath": path, "readOnly": True})
-    return [*shown, {"name": STATE_VOLUME, "mountPath": STATE_DIR}]
+def _read_only(mounts: dict[str, Mount]) -> list[Plain]:
+    return [
+        {
+            "name": mount.volume,
+            "mountPath": path,
+            **({"subPath": mount.sub_path} if mount.sub_path else {}),
+            "readOnly": True,
+        }
+        for path, mount in mounts.items()
+    ]
 
 
-def _endpoints(told: Intent, native: bool) -> dict[str, Plain]:
+def _own_volumes(intent: Intent) -> list[tuple[dict[str, Plain], Plain]]:
+    """Return the volumes that only the sidecar has, each with its mount."""
+    found: list[tuple[dict[str, Plain], Plain]] = []
+    if intent.effective.get("STATE_DIR") == STATE_DIR:
+        mount: Plain = {"name": STATE_VOLUME, "mountPath": STATE_DIR}
+        found.append(({"name": STATE_VOLUME, "emptyDir": {}}, mount))
+    if _fields(intent):
+        # the pod may not have its token mounted into every container
+        sources: list[Plain] = [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+            {
+                "configMap": {
+                    "name": "kube-root-ca.crt",
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                }
+            },
+        ]
+        mount = {"name": API_VOLUME, "mountPath": TOKENS, "readOnly": True}
+        found.append(({"name": API_VOLUME, "projected": {"sources": sources}}, mount))
+    return found
+
+
+def _endpoints(intent: Intent, native: bool) -> dict[str, Plain]:
     """Return the port and the probes, if there is somebody whom the kubelet may ask."""
-    listen = told.listen
+    listen = intent.listen
     if listen is None or is_loopback(listen[0]):
         return {}
     # the program starts once this has succeeded; /readyz might wait for the program

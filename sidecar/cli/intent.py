@@ -16,6 +16,7 @@ from sidecar.errors import SettingsError
 from sidecar.selection import Selection
 from sidecar.variables import ALIASES, VARIABLES, misspelt
 
+from . import identity
 from .pod import Container, Variable
 
 _STAND_INS = MappingProxyType(
@@ -30,13 +31,17 @@ _STAND_INS = MappingProxyType(
         "VERIFY_URL": "http://unknown",
         "POD_NAME": "unknown",
         "POD_NAMESPACE": "unknown",
+        "POD_UID": "unknown",
     }
 )
 """For what only the cluster knows; the other variables are left out."""
 
 _FILES = frozenset(name for name in VARIABLES if name.endswith("_FILE")) - {"PID_FILE"}
-_TARGETS = (*presets.SELECTORS, "WEBHOOK_URL", "PRESET", "ROLLOUT")
 _PATHS = _FILES | {"STATE_DIR"}
+_OURS = tuple(
+    {f"{name.partition('_')[0]}_" for name in VARIABLES} - {"HTTP_", "LOG_", "POD_"}
+)
+"""How our variables begin, but for what a container may have for other reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,22 @@ class Intent:
     def restarts(self) -> bool:
         """Whether the program gets what changed by being started again."""
         return self.ends_the_program or self.has("ROLLOUT")
+
+    @property
+    def records_events(self) -> bool:
+        """Whether it tells the API server what it did."""
+        try:
+            return values.boolean(self.effective.get("EVENTS", VARIABLES["EVENTS"]))
+        except ValueError:
+            return False
+
+    @property
+    def rolls(self) -> str | None:
+        """The workload that it rolls, as `kind/name`, if that can be known."""
+        try:
+            return "/".join(values.workload(self.effective.get("ROLLOUT", "")))
+        except ValueError:
+            return None
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -133,20 +154,32 @@ def is_loopback(host: str) -> bool:
 
 def intent(container: Container) -> Intent:
     """Read what a sidecar is told."""
-    said = {variable.name: variable.value for variable in container.variables}
+    return told({variable.name: variable.value for variable in container.variables})
+
+
+def told(said: Mapping[str, str | None]) -> Intent:
+    """Read variables; None is the value of one that can't be known."""
     explicit = {n: v.strip() for n, v in said.items() if v is not None and v.strip()}
     try:
         added = presets.defaults(explicit["PRESET"], explicit)
     except (KeyError, ValueError):
         added = {}
-    return Intent(MappingProxyType(said), MappingProxyType(added | explicit))
+    return Intent(MappingProxyType(dict(said)), MappingProxyType(added | explicit))
 
 
-def misspelt_variables(container: Container) -> Iterator[tuple[Variable, str]]:
-    """Return the variables that look like one of ours, with a sentence on each."""
+def unknown_variables(container: Container) -> Iterator[tuple[Variable, str]]:
+    """Return the variables that look like ours and are none, with a sentence on each.
+
+    Here it is stricter than in the pod, where a Service of the name `watch` may have
+    set them. But `$(NAME)` in one variable may be what another one is for.
+    """
+    may_be_parts = any(variable.value is None for variable in container.variables)
     for variable in container.variables:
-        for text in misspelt({variable.name: ""}):
-            yield variable, text
+        name = variable.name
+        if found := misspelt({name: ""}):
+            yield variable, found[0]
+        elif name.startswith(_OURS) and name not in VARIABLES and not may_be_parts:
+            yield variable, f"{name} is no variable of this program and has no effect"
 
 
 def problems(container: Container) -> list[str]:
@@ -165,7 +198,7 @@ def problems(container: Container) -> list[str]:
             wrong += _wrong_path(name, value.strip())
         else:
             env[name] = value
-    if container.references or None in (said.get(n, "") for n in _TARGETS):
+    if container.references or None in (said.get(n, "") for n in identity.TARGETS):
         env = {"WATCH_DIRS": "/", "PROCESS_NAME": "unknown"} | {
             name: value for name, value in env.items() if value.strip()
         }

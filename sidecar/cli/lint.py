@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from sidecar import findings
+from sidecar.output import say
 
 from . import pod, remarks, rules, sources
+from .documents import Plain
 from .remarks import Remark
 from .workloads import Thing, things
+
+Immutable: TypeAlias = Mapping[str, frozenset[pod.Object]]
+"""Objects that never change, by their namespaces."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,8 +51,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what is found; return 1 if anything is a problem."""
     if arguments.codes:
-        sys.stdout.write(catalogue())
-        return 0
+        return say(catalogue())
     found: list[Thing] = []
     told: list[Remark] = []
     for document in sources.documents(arguments.files):
@@ -53,39 +59,32 @@ def run(arguments: argparse.Namespace) -> int:
             told.append(remarks.of_source(document))
         else:
             found += things(document)
-    told += judged(found)
-    sys.stdout.write(remarks.rendered(told, arguments.output))
-    sys.stderr.write(f"{_summary(found, told)}\n")
-    return findings.status(remark.finding for remark in told)
+    specs = [(t, t.document.plain(t.spec_path)) for t in found if t.spec_path]
+    fixed = immutable(found)
+    told += (r for thing, spec in specs for r in judged(thing, spec, fixed))
+    unread = say(remarks.rendered(told, arguments.output))
+    sys.stderr.write(f"{_summary([spec for _, spec in specs], told)}\n")
+    return unread or findings.status(remark.finding for remark in told)
 
 
-def judged(found: Iterable[Thing]) -> Iterator[Remark]:
-    """Say what is wrong with each workload that has the sidecar."""
-    known = list(found)
-    fixed = immutable(known)
+def judged(thing: Thing, spec: Plain, immutable: Immutable) -> Iterator[Remark]:
+    """Say what is wrong with a workload of this pod spec, if it has the sidecar."""
+    fixed = immutable.get(thing.namespace, frozenset())
+    for flaw in rules.judged(pod.parse(spec), str(thing), fixed):
+        yield remarks.of_flaw(thing, flaw)
+
+
+def immutable(known: Iterable[Thing]) -> Immutable:
+    """Find the ConfigMaps and Secrets whose content never changes."""
+    objects = defaultdict(set)
     for thing in known:
-        if thing.spec_path is not None:
-            spec = pod.parse(thing.document.plain(thing.spec_path))
-            for flaw in rules.judged(spec, fixed):
-                yield remarks.of_flaw(thing, flaw)
+        if thing.document.plain((*thing.path, "immutable")) is True:
+            objects[thing.namespace].add((thing.kind, thing.name))
+    return {name: frozenset(found) for name, found in objects.items()}
 
 
-def immutable(known: Iterable[Thing]) -> frozenset[pod.Object]:
-    """Return the ConfigMaps and Secrets whose content never changes."""
-    return frozenset(
-        (thing.kind, thing.name)
-        for thing in known
-        if thing.document.plain((*thing.path, "immutable")) is True
-    )
-
-
-def _summary(found: list[Thing], told: list[Remark]) -> str:
-    specs = [
-        pod.parse(thing.document.plain(thing.spec_path))
-        for thing in found
-        if thing.spec_path is not None
-    ]
-    ours = sum(bool(spec.sidecars) for spec in specs)
+def _summary(specs: list[Plain], told: list[Remark]) -> str:
+    ours = sum(bool(pod.parse(spec).sidecars) for spec in specs)
     problems = sum(findings.status([remark.finding]) for remark in told)
     return (
         f"{_counted(len(specs), 'pod template')}, {ours} with the sidecar: "

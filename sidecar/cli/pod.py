@@ -49,7 +49,8 @@ class Mount:
     volume: str
     directory: str
     is_read_only: bool
-    is_sub_path: bool
+    sub_path: str | None
+    """What of the volume it is; empty for all of it, None if its variables say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Pod:
     volumes: tuple[Volume, ...]
     shares_processes: bool
     sees_the_node: bool
+    has_the_nodes_ports: bool
     restart_policy: str
     uid: int | None
     gid: int | None
@@ -219,6 +221,7 @@ def parse(spec: Plain) -> Pod:
         volumes=tuple(_volume(*volume) for volume in _dicts(said.get("volumes"))),
         shares_processes=said.get("shareProcessNamespace") is True,
         sees_the_node=said.get("hostPID") is True,
+        has_the_nodes_ports=said.get("hostNetwork") is True,
         restart_policy=_text(said.get("restartPolicy")) or "Always",
         uid=_number(security.get("runAsUser")),
         gid=_number(security.get("runAsGroup")),
@@ -248,7 +251,9 @@ def _container(path: Path, said: dict[str, Plain]) -> Container:
                 volume=_text(mount.get("name")),
                 directory=_text(mount.get("mountPath")).rstrip("/") or "/",
                 is_read_only=mount.get("readOnly") is True,
-                is_sub_path=bool(mount.get("subPath") or mount.get("subPathExpr")),
+                sub_path=(
+                    None if mount.get("subPathExpr") else _text(mount.get("subPath"))
+                ),
             )
             for index, mount in _dicts(said.get("volumeMounts"))
         ),

@@ -28,10 +28,8 @@ class Rewritten:
     specs: list[tuple[Thing, Spec]] = field(default_factory=list)
     """The workloads that were changed, with what their pod specs are now."""
 
-    refused: list[Remark] = field(default_factory=list)
-    """Why a workload can't be changed; then the text is of no use."""
-
-    noted: list[Remark] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    """With a problem among them the text is of no use."""
 
 
 def rewritten(
@@ -40,8 +38,7 @@ def rewritten(
     """Change some workloads of a document."""
     done: list[Edit] = []
     specs: list[tuple[Thing, Spec]] = []
-    refused: list[Remark] = []
-    noted: list[Remark] = []
+    told: list[Remark] = []
     for thing in workloads:
         path = thing.spec_path or ()
         try:
@@ -49,18 +46,18 @@ def rewritten(
             changed = change(spec)
             edits = between(document, path, spec, changed.spec)
         except RefusedError as error:
-            refused += [remarks.of_flaw(thing, flaw) for flaw in error.flaws]
+            told += [remarks.of_flaw(thing, flaw) for flaw in error.flaws]
         except (SharedError, ShapeError) as error:
-            refused.append(remarks.of_flaw(thing, _flaw(error, path)))
+            told.append(remarks.of_flaw(thing, _flaw(error, path)))
         else:
-            noted += [remarks.of_flaw(thing, flaw) for flaw in changed.flaws]
+            told += [remarks.of_flaw(thing, flaw) for flaw in changed.flaws]
             if edits:
                 specs.append((thing, changed.spec))
                 done += edits
     text = applied(document.text, done)
     if done and not _says(document, text, specs):
-        refused += [remarks.of_flaw(thing, _MISREAD) for thing, _ in specs]
-    return Rewritten(document, text, specs, refused, noted)
+        told += [remarks.of_flaw(thing, _MISREAD) for thing, _ in specs]
+    return Rewritten(document, text, specs, told)
 
 
 def _spec(document: Document, path: Path) -> Spec:

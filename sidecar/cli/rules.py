@@ -11,11 +11,18 @@ from dataclasses import dataclass
 
 from . import identity
 from .documents import Path
-from .intent import Intent, intent, is_loopback, misspelt_variables, problems
-from .pod import Container, Mount, Object, Pod, Volume, is_below
+from .intent import Intent, intent, is_loopback, problems, unknown_variables
+from .pod import TOKENS, Container, Mount, Object, Pod, Volume, is_below
 
 OWN_UID = 65532
 """The uid of the sidecar's image."""
+
+_BY_KUBELET = frozenset({"configMap", "secret", "projected", "downwardAPI"})
+"""The volumes that the kubelet writes, and replaces as a whole."""
+
+
+_ROLLED = ("deployment", "statefulset", "daemonset")
+"""The kinds that can be rolled; a Pod or a ReplicaSet may belong to one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Case:
     sidecar: Container
     intent: Intent
     immutable: frozenset[Object]
+    workload: str
+    """Whose pod template it is, as `kind/name`."""
 
     @property
     def watched(self) -> list[tuple[Mount, Volume]]:
@@ -49,17 +58,21 @@ class Case:
         ]
 
     @property
-    def program(self) -> Container | None:
-        """The container whose processes are signalled, if that is clear."""
-        name = self.intent.effective.get("PROCESS_CONTAINER")
+    def programs(self) -> list[Container]:
+        """The containers whose processes may be meant: fewer, the more is said."""
+        said, found = self.intent.effective, self.pod.applications
+        if name := said.get("PROCESS_CONTAINER"):
+            return [container for container in found if container.name == name]
+        names = {name.strip() for name in said.get("PROCESS_NAME", "").split(",")}
         volumes = {volume.name for _, volume in self.watched}
-        chosen = [
+        named = [
+            c for c in found if names & {c.name, identity.image_name(c.image)}
+        ] or found
+        return [
             container
-            for container in self.pod.applications
-            if container.name == name
-            or (name is None and volumes & {m.volume for m in container.mounts})
-        ]
-        return chosen[0] if len(chosen) == 1 else None
+            for container in named
+            if volumes & {mount.volume for mount in container.mounts}
+        ] or named
 
     def mount_of(self, directory: str) -> Mount | None:
         """Return the sidecar's mount that a directory lies on: the deepest one."""
@@ -76,10 +89,22 @@ class Case:
         return next(found, (*self.sidecar.path, "env"))
 
 
-def judged(pod: Pod, immutable: frozenset[Object] = frozenset()) -> Iterator[Flaw]:
+def is_frozen(pod: Pod, mount: Mount) -> bool:
+    """Say whether a mount keeps what it had when its container started.
+
+    By subPath a container has one file or directory of a volume, and of what the
+    kubelet replaces it has the old one for ever.
+    """
+    volume = pod.volume(mount.volume)
+    return mount.sub_path != "" and volume is not None and volume.kind in _BY_KUBELET
+
+
+def judged(
+    pod: Pod, workload: str, immutable: frozenset[Object] = frozenset()
+) -> Iterator[Flaw]:
     """Return every flaw of a pod's sidecars, in the order of the rules."""
     for sidecar in pod.sidecars:
-        case = Case(pod, sidecar, intent(sidecar), immutable)
+        case = Case(pod, sidecar, intent(sidecar), immutable, workload)
         for rule in RULES:
             yield from rule(case)
 
@@ -87,18 +112,22 @@ def judged(pod: Pod, immutable: frozenset[Object] = frozenset()) -> Iterator[Fla
 def _settings(case: Case) -> Iterator[Flaw]:
     for text in problems(case.sidecar):
         yield Flaw("settings-wrong", (*case.sidecar.path, "env"), text)
-    for variable, text in misspelt_variables(case.sidecar):
+    for variable, text in unknown_variables(case.sidecar):
         yield Flaw("settings-odd", variable.path, text)
 
 
 def _mounts(case: Case) -> Iterator[Flaw]:
     for directory in case.intent.directories:
-        mount = case.mount_of(directory)
+        mount, place = case.mount_of(directory), case.at("WATCH_DIRS")
+        if mount is None and is_below(directory, TOKENS):
+            # every pod has it without saying so
+            yield from _token(case, place, "token", directory)
+            continue
         if mount is None:
             text = f"{directory} is watched, and no volume is mounted there"
-            yield Flaw("volume-unmounted", case.at("WATCH_DIRS"), text)
+            yield Flaw("volume-unmounted", place, text)
             continue
-        if mount.is_sub_path:
+        if is_frozen(case.pod, mount):
             text = f"{directory} is watched, and mounted by subPath"
             yield Flaw("sub-path", mount.path, text)
         if not mount.is_read_only:
@@ -118,14 +147,16 @@ def _contents(case: Case) -> Iterator[Flaw]:
         for kind, name in sorted(volume.objects & case.immutable):
             text = f"{kind} {name} of the watched volume {volume.name} is immutable"
             yield Flaw("immutable", mount.path, text)
-        for token in filter(case.intent.selects, volume.tokens):
-            yield Flaw(
-                "token-watched",
-                mount.path,
-                f"{token} of the watched volume {volume.name} is a token, which changes"
-                " every 50 minutes",
-                f"set WATCH_EXCLUDE to {token}",
-            )
+        for token in volume.tokens:
+            what = f"the volume {volume.name}"
+            yield from _token(case, mount.path, token, what)
+
+
+def _token(case: Case, place: Path, key: str, where: str) -> Iterator[Flaw]:
+    if case.intent.selects(key):
+        text = f"{where} is watched, and {key} in it is a token, which changes every "
+        text += "50 minutes"
+        yield Flaw("token-watched", place, text, f"set WATCH_EXCLUDE to {key}")
 
 
 def _may_read(case: Case, volume: Volume) -> bool:
@@ -155,12 +186,15 @@ def _application(case: Case) -> Iterator[Flaw]:
         for mount in container.mounts:
             volume = case.pod.volume(mount.volume)
             same = volume and (volume.name in watched or volume.objects & objects)
-            if mount.is_sub_path and same:
+            if is_frozen(case.pod, mount) and same:
                 text = (
                     f"{mount.directory} of container {container.name} is mounted by "
                     "subPath: it never changes, although its volume is watched"
                 )
-                yield Flaw("sub-path", mount.path, text)
+                if container in case.programs:
+                    yield Flaw("sub-path", mount.path, text)
+                else:
+                    yield Flaw("sub-path-beside", mount.path, text)
         for reference in container.references:
             if reference.object in objects:
                 kind, name = reference.object
@@ -182,7 +216,7 @@ def _namespace(case: Case) -> Iterator[Flaw]:
 
 
 def _uids(case: Case) -> Iterator[Flaw]:
-    pod, sidecar, program = case.pod, case.sidecar, case.program
+    pod, sidecar = case.pod, case.sidecar
     security = (*sidecar.path, "securityContext")
     own = _own_uid(case)
     if "KILL" in sidecar.added and own != 0:
@@ -190,27 +224,36 @@ def _uids(case: Case) -> Iterator[Flaw]:
         yield Flaw("kill-in-vain", security, text)
     if not case.intent.signals:
         return
-    if "KILL" in sidecar.added and own == 0:
-        text = "the sidecar may signal any process of the pod"
-        yield Flaw("kill-root", security, text)
-    if program is None or pod.may_kill(sidecar):
+    if pod.may_kill(sidecar):
+        if pod.sees_the_node:
+            text = "hostPID and KILL let the sidecar signal every process of the node"
+            yield Flaw("kill-node", security, text)
+        elif "KILL" in sidecar.added:
+            text = "the sidecar may signal any process of the pod"
+            yield Flaw("kill-root", security, text)
         return
-    uid = pod.uid_of(program)
-    if uid is None or own is None:
-        text = (
-            f"the sidecar runs as {_shown(own)} and container {program.name} as "
-            f"{_shown(uid)}: whether it may be signalled can't be told"
-        )
+    uids = {pod.uid_of(program) for program in case.programs}
+    if not uids or (own is not None and own in uids):
+        return
+    who = ", ".join(
+        f"container {program.name} as {_shown(pod.uid_of(program))}"
+        for program in case.programs
+    )
+    text = f"the sidecar runs as {_shown(own)}, {who}: "
+    if own is None or None in uids:
+        text += "whether it may be signalled can't be told"
         yield Flaw("uid-unknown", security, text)
-    elif uid != own:
-        mend = f"set runAsUser: {uid} for the sidecar"
-        if uid == 0:
-            mend += ", and runAsNonRoot: false"
-        text = (
-            f"the sidecar runs as uid {own} and container {program.name} as uid {uid}: "
-            "the kernel refuses the signal"
-        )
-        yield Flaw("signal-refused", security, text, mend)
+    else:
+        text += "the kernel refuses the signal"
+        yield Flaw("signal-refused", security, text, _same_uid(uids))
+
+
+def _same_uid(uids: set[int | None]) -> str | None:
+    if len(uids) > 1:
+        return None
+    (uid,) = uids
+    root = "" if uid else ", and runAsNonRoot: false"
+    return f"set runAsUser: {uid} for the sidecar{root}"
 
 
 def _own_uid(case: Case) -> int | None:
@@ -229,14 +272,22 @@ def _program(case: Case) -> Iterator[Flaw]:
     if name is not None and name not in names:
         text = f"PROCESS_CONTAINER is {name}, and the pod has {', '.join(names)}"
         yield Flaw("container-unknown", case.at("PROCESS_CONTAINER"), text)
-    program = case.program
     never = pod.restart_policy != "Always"
-    if case.intent.ends_the_program and never and program and not program.is_native:
+    stays = never and not all(program.is_native for program in case.programs)
+    if case.intent.ends_the_program and stays:
         text = (
             f"{case.intent.effective['RELOAD_SIGNAL']} ends the program, and with "
             f"restartPolicy: {pod.restart_policy} it may stay ended"
         )
         yield Flaw("restart-never", case.at("RELOAD_SIGNAL"), text)
+
+
+def _rollout(case: Case) -> Iterator[Flaw]:
+    rolled, kind = case.intent.rolls, case.workload.partition("/")[0]
+    if rolled and kind in _ROLLED and rolled != case.workload:
+        text = f"ROLLOUT names {rolled}, and this is the template of {case.workload}"
+        mend = f"set ROLLOUT to {case.workload}"
+        yield Flaw("rollout-other", case.at("ROLLOUT"), text, mend)
 
 
 def _life(case: Case) -> Iterator[Flaw]:
@@ -278,10 +329,13 @@ def _means(case: Case) -> Iterator[Flaw]:
 
 def _port(case: Case) -> Iterator[Flaw]:
     listen = case.intent.listen
-    for other in case.pod.applications:
-        if listen and listen[1] in other.ports:
+    for other in case.pod.containers:
+        if listen and other != case.sidecar and listen[1] in _ports(case.pod, other):
             text = f"container {other.name} listens on {listen[1]} as well"
             yield Flaw("port-taken", other.path, text)
+    if listen and listen[1] and case.pod.has_the_nodes_ports:
+        text = f"with hostNetwork the endpoints take port {listen[1]} of the node"
+        yield Flaw("port-of-node", case.at("HTTP_LISTEN"), text)
     for probe in case.sidecar.probes:
         if case.intent.is_silent:
             text = "HTTP_LISTEN is off, so that nobody answers the probe"
@@ -292,6 +346,15 @@ def _port(case: Case) -> Iterator[Flaw]:
         elif listen and is_loopback(listen[0]):
             text = f"the kubelet asks the pod's address, and it listens on {listen[0]}"
             yield Flaw("probe-unserved", probe.path, text)
+
+
+def _ports(pod: Pod, container: Container) -> Iterator[int]:
+    """Return where a container listens for as long as the pod runs."""
+    if container in pod.sidecars:
+        listen = intent(container).listen
+        yield from [listen[1]] if listen and listen[1] else []
+    elif container in pod.applications:
+        yield from container.ports
 
 
 def _state(case: Case) -> Iterator[Flaw]:
@@ -309,6 +372,9 @@ def _state(case: Case) -> Iterator[Flaw]:
     elif mount.is_read_only:
         text = f"{directory} is mounted read-only"
         yield Flaw("state-unwritable", mount.path, text)
+    elif (volume := case.pod.volume(mount.volume)) and volume.kind in _BY_KUBELET:
+        text = f"{directory} is on the {volume.kind} volume {volume.name}"
+        yield Flaw("state-unwritable", mount.path, text)
 
 
 RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
@@ -320,6 +386,7 @@ RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
     _namespace,
     _uids,
     _program,
+    _rollout,
     _life,
     _means,
     _port,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +47,7 @@ def _files(name: str) -> Iterator[str | SourceError]:
 def _documents(name: str) -> Iterator[Document | SourceError]:
     shown = "stdin" if name == STDIN else name
     try:
-        content = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+        content = _stdin() if name == STDIN else Path(name).read_bytes()
         text = content.decode()
     except OSError as error:
         yield SourceError(shown, 1, f"can't be read: {error.strerror}")
@@ -61,9 +63,18 @@ def _documents(name: str) -> Iterator[Document | SourceError]:
             empty = False
         else:
             yield document
-            empty = empty and document.plain() is None
+            empty = empty and document.is_empty
     if empty:
         yield SourceError(shown, 1, "no manifest in it")
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None:  # it was closed when we started
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    if sys.stdin.isatty():
+        sys.stderr.write("waiting for manifests: type them and Ctrl-D, or name files\n")
+        sys.stderr.flush()
+    return sys.stdin.buffer.read()
 
 
 def _explained(file: str, text: str, error: BrokenError) -> SourceError:

@@ -32,6 +32,9 @@ class Thing:
     path: Path
     group: str
     kind: str
+    namespace: str
+    """Empty where the manifest leaves it to whoever applies it."""
+
     name: str
 
     @property
@@ -45,22 +48,27 @@ class Thing:
 
 
 def things(document: Document) -> Iterator[Thing]:
-    """Return the objects of a document: those in a List one by one."""
-    yield from _things(document, (), document.plain())
+    """Return the objects of a document: those in a List one by one, each once."""
+    yield from _things(document, (), document.plain(), set())
 
 
-def _things(document: Document, path: Path, said: Plain) -> Iterator[Thing]:
-    if not isinstance(said, dict):
+def _things(
+    document: Document, path: Path, said: Plain, seen: set[int]
+) -> Iterator[Thing]:
+    # an alias stands for what it means, or Lists of aliases of Lists would never end
+    if not isinstance(said, dict) or id(said) in seen:
         return
+    seen.add(id(said))
     kind, version = said.get("kind"), said.get("apiVersion")
     items = said.get("items")
     if not isinstance(kind, str) or not isinstance(version, str):
         return
     if kind.endswith("List") and isinstance(items, list):
         for index, item in enumerate(items):
-            yield from _things(document, (*path, "items", index), item)
+            yield from _things(document, (*path, "items", index), item, seen)
         return
     metadata = said.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else ""
+    known = metadata if isinstance(metadata, dict) else {}
+    namespace, name = str(known.get("namespace") or ""), str(known.get("name") or "")
     group = version.rpartition("/")[0]
-    yield Thing(document, path, group, kind, str(name))
+    yield Thing(document, path, group, kind, namespace, name)

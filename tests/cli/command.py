@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sidecar.cli import entry
@@ -35,9 +38,21 @@ def run(*arguments: str, stdin: str | bytes = "") -> Run:
 
 def call(*arguments: object) -> Run:
     """Run a command that reads files in this process."""
-    written, stderr = io.BytesIO(), io.StringIO()
-    stdout = io.TextIOWrapper(written, newline="")
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        status = entry.main([str(argument) for argument in arguments])
-    stdout.flush()
-    return Run(status, written.getvalue().decode(), stderr.getvalue())
+    stderr = io.StringIO()
+    with tempfile.TemporaryFile() as written:
+        with _stdout_into(written.fileno()), contextlib.redirect_stderr(stderr):
+            status = entry.main([str(argument) for argument in arguments])
+        written.seek(0)
+        return Run(status, written.read().decode(), stderr.getvalue())
+
+
+@contextlib.contextmanager
+def _stdout_into(descriptor: int) -> Iterator[None]:
+    """Let what is written to descriptor 1 go elsewhere."""
+    kept = os.dup(1)
+    os.dup2(descriptor, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.cli.injection import RefusedError, Wish, plan
-from sidecar.cli.pod import parse
+from sidecar.cli.pod import TOKENS, parse
 
 SIGNAL = Wish(process="app")
 WEBHOOK = Wish(webhook="http://127.0.0.1:9090/-/reload")
@@ -18,15 +18,19 @@ def sidecar(
     image: str = "app:1",
     pod: dict[str, Any] | None = None,  # a securityContext of any shape
     container: dict[str, Any] | None = None,  # likewise
+    mounts: list[Any] | None = None,
 ) -> Any:  # a container of any shape
     """Return the sidecar of a pod whose program has one volume."""
     program: Any = {
         "name": "app",
         "image": image,
         "securityContext": container or {},
-        "volumeMounts": [{"name": "config", "mountPath": "/etc/app"}],
+        "volumeMounts": mounts or [{"name": "config", "mountPath": "/etc/app"}],
     }
-    volumes = [{"name": "config", "configMap": {"name": "app"}}]
+    volumes = [
+        {"name": "config", "configMap": {"name": "app"}},
+        {"name": "data", "emptyDir": {}},
+    ]
     spec: Any = {
         "securityContext": pod or {},
         "containers": [program],
@@ -146,6 +150,63 @@ def test_probes_go_where_the_endpoints_are() -> None:
     assert [{"name": "reload", "containerPort": 8000}] == moved["ports"]
     assert {"livenessProbe", "readinessProbe"} <= moved.keys()
     assert not {"livenessProbe", "readinessProbe", "ports"} & silent.keys()
+
+
+def test_who_asks_the_api_has_a_token_and_knows_its_pod() -> None:
+    """The pod may keep its token from its containers, and names nobody."""
+    found = sidecar(Wish(process="app", env={"EVENTS": "true"}))
+    told = {v["name"]: v["valueFrom"] for v in found["env"] if "valueFrom" in v}
+
+    assert {
+        "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "POD_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+        "POD_UID": {"fieldRef": {"fieldPath": "metadata.uid"}},
+    } == told
+    assert TOKENS in [mount["mountPath"] for mount in found["volumeMounts"]]
+
+
+ENDING = {"RELOAD_SIGNAL": "TERM"}
+ROLLING = {"ROLLOUT": "deployment/app"}
+KEY = {"name": "config", "mountPath": "/etc/app.conf", "subPath": "app.conf"}
+WHOLE = {"name": "config", "mountPath": "/etc/app"}
+
+
+@pytest.mark.parametrize(
+    ("wish", "mounts", "directory"),
+    [
+        (Wish(process="app", env=ENDING), [KEY], "/watched/config"),
+        (Wish(env=ROLLING), [KEY], "/watched/config"),
+        (Wish(env=ROLLING), [KEY, WHOLE], "/etc/app"),
+        (Wish(process="app"), [KEY, WHOLE], "/etc/app"),
+    ],
+)
+def test_a_key_by_sub_path_is_followed_where_it_comes_anew(
+    wish: Wish, mounts: list[Any], directory: str
+) -> None:
+    """Where the container is started again; else the program would never see it."""
+    found = sidecar(wish, mounts=mounts)
+
+    assert directory == found["env"][0]["value"]
+    assert {"name": "config", "mountPath": directory, "readOnly": True} == (
+        found["volumeMounts"][0]
+    )
+
+
+def test_a_part_of_a_volume_that_nobody_replaces_is_followed_as_it_is() -> None:
+    """An emptyDir holds what another container fetched, for more than one program."""
+    part = {"name": "data", "mountPath": "/etc/app", "subPath": "app"}
+    found = sidecar(Wish(process="app", volumes=("data",)), mounts=[WHOLE, part])
+
+    assert {**part, "readOnly": True} == found["volumeMounts"][0]
+    assert "/etc/app" == found["env"][0]["value"]
+
+
+@pytest.mark.parametrize("wish", [SIGNAL, WEBHOOK, Wish(process="app", preset="nginx")])
+def test_a_key_by_sub_path_is_refused_where_it_never_changes(wish: Wish) -> None:
+    """The sidecar would reload a program that reads what it had before."""
+    with pytest.raises(RefusedError) as error:
+        sidecar(wish, mounts=[KEY])
+    assert ["sub-path"] == [flaw.code for flaw in error.value.flaws]
 
 
 def variables(container: Any) -> dict[str, str]:  # a container of any shape

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.findings import CODES
 from tests.cli.command import Run, call, run
 from tests.unit.test_documentation import ROOT, rows
 
@@ -95,6 +96,18 @@ def test_the_document_lists_every_finding() -> None:
 
     assert document == call("lint", "--codes").stdout
     assert "problem" == rows(document, "# Findings")["sub-path"].split(" | ")[0]
+
+
+def test_every_code_of_the_table_is_found_by_somebody() -> None:
+    """`check`, `lint` and `inject` share it; a code that nobody finds is a promise."""
+    files = (ROOT / "sidecar").rglob("*.py")
+    found = {
+        code
+        for file in files
+        for code in re.findall(r'(?:Finding|Flaw)\(\s*"([a-z-]+)"', file.read_text())
+    }
+
+    assert set(CODES) == found
 
 
 def test_readme_lists_every_option_of_inject() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli import rules
+from sidecar.cli.pod import TOKENS
 from tests.cli.command import call
 
 HEAD = """\
@@ -89,6 +90,7 @@ class Case:
 
 
 LAST = "            - {name: STATE_DIR, value: /state}\n"
+NETWORK = "hostNetwork: true"
 US = "{runAsUser: 101, capabilities: {drop: [ALL]}}"
 SITE = "configMap: {name: site}"
 SOURCES = f"[{{{SITE}}}, {{serviceAccountToken: {{path: token}}}}]"
@@ -107,6 +109,32 @@ ROLLED = (
     .replace("STATE_DIR, value: /state", "POD_NAMESPACE, value: site")
     .replace("etc/web}", "etc/web, subPath: key}")
 )
+# nobody says which container is meant: each is looked at that may be
+NAMING = "            - {name: PROCESS_CONTAINER, value: web}\n"
+UNNAMED = RIGHT.replace(NAMING, "")
+ELSEWHERE = UNNAMED.replace("{name: site, mountPath: /etc/web}", "{name: state}")
+OTHER = WEB.replace("- name: web", "- name: other").replace("/web:1", "/other:1")
+PAIR = UNNAMED.replace(WEB, WEB + OTHER.replace("101", "7")).replace(
+    "PROCESS_NAME, value: web", "PROCESS_NAME, value: master"
+)
+BESIDE = OTHER.replace("etc/web}", "etc/web, subPath: a}")
+ENDING = COMPLETING.replace(NAMING, "").replace(
+    "{name: site, mountPath: /etc/web}", "{name: state}"
+)
+# the kubelet replaces neither of these: what is mounted by subPath is the same files
+EMPTY_DIR = RIGHT.replace(SITE, "emptyDir: {}").replace(
+    "etc/web}", "etc/web, subPath: web}"
+)
+CLAIM = EMPTY_DIR.replace("emptyDir: {}", "persistentVolumeClaim: {}", 1).replace(
+    "etc/site, read", "etc/site, subPath: web, read"
+)
+HOST = RIGHT.replace("shareProcessNamespace", "hostPID").replace(
+    US, "{runAsUser: 0, capabilities: {drop: [ALL]}}"
+)
+HOST = HOST.replace("{runAsUser: 101}", "{runAsUser: 0}")
+SECOND = SIDECAR.replace("- name: config-reload", "- name: second").replace(
+    "            httpGet: {path: /readyz, port: 9533}", "            exec: {}"
+)
 WAITING = COMPLETING.replace(STARTUP, STARTUP.replace("healthz", "readyz"))
 
 
@@ -122,22 +150,31 @@ WRONG = [
     Case("settings-wrong", LAST, told("WEBHOOK_CA_FILE", "ca.crt"), "env:"),
     Case("settings-wrong", "value: /etc/site}", "value: '/etc/site,x'}", "env:"),
     Case("settings-odd", LAST, told("WATCH_DIR", "/etc"), "WATCH_DIR,"),
+    Case("settings-odd", LAST, told("RETRY_COUNT", "3"), "RETRY_COUNT,"),
     Case("volume-unmounted", "value: /etc/site}", "value: /new}", "WATCH_DIRS"),
     Case("volume-unmounted", LAST, told("WEBHOOK_URL", SOCKET), "WEBHOOK_URL"),
     Case("volume-writable", "readOnly: true", "readOnly: false", "/etc/site"),
     Case("volume-unreadable", SITE, f"{SITE[:-1]}, defaultMode: 0440}}", "/etc/site"),
     Case("sub-path", "readOnly: true", "readOnly: true, subPath: key", "/etc/site"),
     Case("sub-path", "/etc/web}", "/etc/web, subPathExpr: $(KEY)}", "/etc/web"),
+    Case("sub-path-beside", WEB, WEB + BESIDE, "subPath: a"),
     Case("immutable", "data: {}", "immutable: true", "/etc/site"),
     Case("env-from", "[]", "[{configMapRef: {name: site}}]", "configMapRef"),
     Case("env-from", "envFrom: []", f"env: [{{valueFrom: {REFERENCE}}}]", REFERENCE),
+    Case("token-watched", "value: /etc/site}", f"value: {TOKENS}}}", "WATCH_DIRS"),
     Case("token-watched", SITE, f"projected: {{sources: {SOURCES}}}", "/etc/site"),
     Case("namespace-missing", "shareProcessNamespace: true", "hostIPC: no", " spec:"),
     Case("container-unknown", "- name: web", "- name: app", "PROCESS_CONTAINER"),
     Case("signal-refused", US, "{runAsUser: 102}", "{runAsUser: 102}"),
     Case("signal-refused", US, US.replace("101", "0"), "runAsUser: 0"),
     Case("signal-refused", US, "{}", "securityContext: {}"),
+    Case("signal-refused", US, US.replace("101", "8"), "User: 8", ELSEWHERE),
+    Case("signal-refused", US, US.replace("101", "8"), "User: 8", PAIR),
+    Case("signal-refused", "master", "other", US, PAIR),
     Case("uid-unknown", "{runAsUser: 101}", "{}", US),
+    Case("uid-unknown", "{runAsUser: 101}", "{}", US, ELSEWHERE),
+    Case("kill-node", "{drop: [ALL]}", "{add: [KILL]}", "KILL", HOST),
+    Case("kill-node", ", capabilities: {drop: [ALL]}", "", "runAsUser: 0", HOST),
     Case("kill-in-vain", US, US.replace("]", "], add: [KILL]"), "KILL"),
     Case("kill-root", US, "{runAsUser: 0, capabilities: {add: [CAP_KILL]}}", "KILL"),
     Case("image-latest", "sidecar:dev", "sidecar", "image:"),
@@ -148,12 +185,17 @@ WRONG = [
     Case("state-none", LAST, "", "env:"),
     Case("state-unwritable", "Path: /state", "Path: /state, readOnly: true", "/state"),
     Case("port-taken", "envFrom: []", "ports: [{containerPort: 9533}]", "- name: web"),
+    Case("port-taken", WEB, f"{WEB}{SECOND}", "- name: second"),
+    Case("port-of-node", "      share", f"      {NETWORK}\n      share", "env:"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "off"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", ":9534"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "[::1]:9533"), "readinessProbe"),
+    Case("rollout-other", "deployment/web", "deployment/api", "ROLLOUT", ROLLED),
     Case("endless", "restartPolicy: Always", "restartPolicy: Never", "- name: config"),
     Case("endless", ALWAYS, "", "- name: config", COMPLETING),
     Case("startup-none", STARTUP, "", "- name: config", COMPLETING),
+    Case("state-unwritable", "emptyDir: {}", "configMap: {name: a}", "/state"),
+    Case("restart-never", LAST, told("RELOAD_SIGNAL", "TERM"), "TERM", ENDING),
     Case("restart-never", LAST, told("RELOAD_SIGNAL", "TERM"), "TERM", COMPLETING),
     Case(
         "startup-deadlock", LAST, told("READY_WHEN", "first-fresh"), "/readyz", WAITING
@@ -176,9 +218,24 @@ UNKNOWN = RIGHT.replace("PROCESS_NAME, value: web", f"PROCESS_NAME, {FIELD}")
 EMPTY = WEBHOOK.replace(LAST, told("PROCESS_NAME", ""))
 
 
-@pytest.mark.parametrize(
-    "right", [RIGHT, WEBHOOK, COMPLETING, WAITING, UNKNOWN, EMPTY, RESTARTED, ROLLED]
+RIGHTS = (
+    RIGHT,
+    WEBHOOK,
+    COMPLETING,
+    WAITING,
+    UNKNOWN,
+    EMPTY,
+    RESTARTED,
+    ROLLED,
+    ELSEWHERE,
+    PAIR,
+    EMPTY_DIR,
+    CLAIM,
+    HOST,
 )
+
+
+@pytest.mark.parametrize("right", RIGHTS)
 def test_lint_finds_nothing_wrong_with_what_is_right(
     right: str, tmp_path: Path
 ) -> None:
@@ -194,6 +251,21 @@ def test_lint_finds_what_is_wrong_and_where(case: Case, tmp_path: Path) -> None:
 
     assert [case.code] == list(found)
     assert case.place in found[case.code]
+
+
+def test_an_immutable_object_of_another_namespace_is_another_one(
+    tmp_path: Path,
+) -> None:
+    """A whole cluster's manifests have many of one name."""
+    fixed = RIGHT.replace("data: {}", "immutable: true")
+    there = fixed.replace(
+        "metadata: {name: site}", "metadata: {name: site, namespace: a}"
+    )
+    both = there.replace("metadata: {name: web}", "metadata: {name: web, namespace: a}")
+
+    assert ["immutable"] == list(found_in(fixed, tmp_path))
+    assert [] == list(found_in(there, tmp_path))
+    assert ["immutable"] == list(found_in(both, tmp_path))
 
 
 def test_every_rule_is_broken_once() -> None:
