@@ -38,7 +38,7 @@ from sidecar import (
     volume,
     webhook_target,
 )
-from sidecar.configuration import Configuration
+from sidecar.configuration import Clocks, Configuration, Look, Readings
 from sidecar.courier import Courier
 from sidecar.disclosure import Disclosure
 from sidecar.errors import ReloadError, WatchError
@@ -62,7 +62,7 @@ from sidecar.settings import (
     RetrySettings,
     VerifySettings,
 )
-from sidecar.status import Status, VolumeStatus
+from sidecar.status import Status
 from sidecar.verification import Baseline, Verification
 from sidecar.volume import Snapshot
 from sidecar.wakeup import Wakeup
@@ -358,15 +358,23 @@ class _Requester(Requester):
     def close(self) -> None: ...
 
 
+class _Configuration(Configuration):
+    """The real volumes; what has settled is seen before anybody is told of it."""
+
+    witness = Witness()
+
+    def settle(self, readings: Readings, clocks: Clocks, noticed: float | None) -> Look:
+        look = super().settle(readings, clocks, noticed)
+        for path, settled in self.settled.items():
+            assert settled.snapshot.generation is not None
+            self.witness.settled(path, settled.snapshot.generation)
+        return look
+
+
 class _Report(Report):
     """The real report, overheard."""
 
     witness = Witness()
-
-    def volume(self, status: VolumeStatus) -> None:
-        super().volume(status)
-        assert status.generation is not None
-        self.witness.settled(status.path, status.generation)
 
     def attempt_ended(
         self,
@@ -455,14 +463,16 @@ class Incarnation:
             Courier(target, retry, report, random.Random(1).random)  # noqa: S311  # a history can be played again
             for target in self._targets(choices, report)
         ]
+        configuration = _Configuration(
+            paths,
+            Selection(["*"]),
+            pace,
+            known=memory.before.volumes if memory.before else None,
+        )
+        configuration.witness = witness
         return Loop(
             Parts(
-                configuration=Configuration(
-                    paths,
-                    Selection(["*"]),
-                    pace,
-                    known=memory.before.volumes if memory.before else None,
-                ),
+                configuration=configuration,
                 couriers=self._couriers,
                 disclosure=Disclosure(None),
                 memory=memory,
