@@ -260,8 +260,7 @@ def _env(
     if intent.signals:
         env["PROCESS_CONTAINER"] = program.name
     env |= chosen
-    if intent.signals or intent.calls:
-        env["STATE_DIR"] = STATE_DIR
+    env["STATE_DIR"] = STATE_DIR
     env |= dict.fromkeys(_fields(intent))
     return env | dict(wish.env)
 
