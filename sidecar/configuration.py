@@ -203,6 +203,8 @@ class Configuration:
     def _moved(self, path: str) -> bool:
         """Compare one volume, and remember what only its own times tell of."""
         latest = self.latest(path)
+        if path in self._away:  # that it is back is news, whatever it holds
+            return True
         try:
             if latest is None or not volume.moved(latest):
                 return latest is None

@@ -102,8 +102,8 @@ class Lines:
 
     def write(self) -> None:
         """Write what waits, now."""
-        waiting, self._waiting = self._waiting, []
-        for say, event, facts in waiting:
+        while self._waiting:  # the handler of a signal may write what is left of it
+            say, event, facts = self._waiting.pop(0)
             say(event, **facts)
 
     def _say(

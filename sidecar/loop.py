@@ -189,7 +189,11 @@ class Loop:
             self._parts.report.watch_error("overflow")
         if events.any:
             self._notice(since=before)
-        return events.any
+            return True
+        # another volume's swap is on its way, and both are one change
+        if going_on := events.prepared and self._schedule.settling:
+            self._schedule = self._schedule.noticed(time.monotonic())
+        return going_on
 
     def _notice(self, since: float) -> None:
         """Let it settle; the first of it happened after `since`, CLOCK_BOOTTIME."""

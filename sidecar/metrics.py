@@ -137,7 +137,9 @@ class Metrics:
         with self._lock:
             families = self._families()
         families += _own_process()
-        kinds = {choice.partition(";")[0].strip() for choice in accept.split(",")}
+        kinds = {
+            choice.partition(";")[0].strip() for choice in accept.lower().split(",")
+        }
         if "application/openmetrics-text" in kinds:
             return exposition.openmetrics(families).encode(), exposition.OPENMETRICS
         return exposition.text(families).encode(), exposition.TEXT

@@ -16,7 +16,7 @@ from .change import Change
 from .errors import ReloadError
 from .freshness import GRACE, Ledger
 from .mounts import Container
-from .processes import Found, Match, PidFile, Process, ProcessId, Table
+from .processes import Found, Match, Me, PidFile, Process, ProcessId, Table
 from .schedule import REJECTIONS
 from .settings import TERMINATING, ProcessSettings, signal_name
 from .signalling import Handle, guard
@@ -77,6 +77,9 @@ class ProcessTarget:
         self._notes = notes
         self._ledger: Ledger[ProcessId] = Ledger()
         self._found = Found(())
+        self._lines: frozenset[Process] = frozenset()
+        """Who was found, and everybody above them in their containers."""
+
         self._containers: dict[Process, Container] = {}
         self._pid_file = PidFile()
         self._restarts_from = inf
@@ -212,11 +215,17 @@ class ProcessTarget:
         """Look at every process; return why that can't be done, if so."""
         try:
             table = processes.read_table()
-            self._found = self._find(table)
+            me = processes.read_me(table, self._pod_uid)
+            self._found = found = self._find(table, me)
         except OSError as error:
             problem = _unseen(error)
             self._found = Found((), problem)
             return problem
+        self._lines = frozenset(
+            row
+            for match in found.matches
+            for row in processes.line(match.process, table, me)
+        )
         alive = frozenset(table.values())
         self._ledger = self._ledger.alive(row.id for row in alive)
         self._containers = {
@@ -227,25 +236,21 @@ class ProcessTarget:
     def _known_are_meant(self) -> bool:
         """Look at nobody but those found before; say whether all are what they were.
 
-        Who is selected and how old he counts hangs on himself and those above him, and
-        the oldest of these stays. A PID file may name somebody else by now.
+        Who is selected and how old he counts hangs on himself and those above him in
+        his container. A PID file may name somebody else by now.
         """
-        found = self._found
-        if found.problem or self._settings.pid_file:
+        if self._found.problem or self._settings.pid_file:
             return False
         try:
-            return all(
-                processes.read_process(match.id.pid) == match.process
-                for match in found.matches
-            )
+            return all(processes.read_process(row.id.pid) == row for row in self._lines)
         except OSError:
             return False
 
-    def _find(self, table: Table) -> Found:
+    def _find(self, table: Table, me: Me) -> Found:
         return processes.find(
             self._settings,
             table,
-            processes.read_me(table, self._pod_uid),
+            me,
             container_of=lambda pid: self._container(table[pid]),
             uid_of=processes.read_uid,
             pid_file_seen=self._pid_file,

@@ -295,6 +295,18 @@ def chain_start(process: Process, table: Table, me: Me) -> float:
     return oldest / proc.TICKS_PER_SECOND
 
 
+def line(process: Process, table: Table, me: Me) -> list[Process]:
+    """Return a process and those above it, up to where its chain of parents ends."""
+    found = [process]
+    while process.ppid not in me.ancestors | {0, me.pid}:
+        parent = table.get(process.ppid)
+        if parent is None or parent in found:
+            break
+        found.append(parent)
+        process = parent
+    return found
+
+
 def _orphaned(process: Process, me: Me) -> bool:
     return process.ppid == 1 and me.shared
 

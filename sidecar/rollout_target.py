@@ -86,8 +86,10 @@ class RolloutTarget:
         """Take it that the program holds the content."""
         self._holds = True
 
-    def doubted(self, now: float) -> None:
-        """Nothing: what the pod has read is remembered by content, not by times."""
+    def doubted(self, now: float) -> None:  # noqa: ARG002  # no process is known
+        """Trust times no more; what the pod has read is remembered by its content."""
+        if not self._pod_uid:
+            self._holds = False
 
     def began(self, beginning: Beginning) -> None:
         """Take it that the pod holds what it is remembered to hold, and nothing else.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import selectors
 import termios
 from array import array
@@ -20,7 +21,6 @@ from typing import Self
 from inotify_simple import INotify, flags, parse_events
 
 from .errors import WatchError
-from .volume import DATA
 
 # MODIFY too, because a program may write for long without closing the file
 _CHANGE = (
@@ -36,6 +36,9 @@ _CHANGE = (
     | flags.ONLYDIR
 )
 _VOID = flags.IGNORED | flags.UNMOUNT | flags.DELETE_SELF | flags.MOVE_SELF
+_SCRATCH = re.compile(r"\.\.(data_tmp$|\d{4}_\d\d_\d\d_)")
+"""A kubelet's next link, and its directories (atomic_writer.go, `newTimestampDir`)."""
+
 _BUFFER = 16 * 1024
 _LIMITS = {
     errno.EMFILE: (
@@ -60,6 +63,9 @@ class Events:
 
     overflowed: bool = False
     """IN_Q_OVERFLOW: events were lost, so anything may have happened."""
+
+    prepared: bool = False
+    """Whether a kubelet is about to publish."""
 
 
 class Watch:
@@ -99,20 +105,22 @@ class Watch:
         What comes meanwhile stays: somebody who writes faster than we read would keep
         us here, and the selector tells of it at once.
 
-        Names with two leading dots are the kubelet's own. Of these only `..data` tells
-        that it published: what it prepares before that, and removes after it, would
-        make us read twice.
+        What a kubelet prepares before it publishes, and removes afterwards, is no
+        reason to look: we would read twice.
         """
-        seen = overflowed = False
+        seen = prepared = overflowed = False
         waiting = self._waiting()
         while waiting > 0 and (data := self._read()):
             waiting -= len(data)
             for event in parse_events(data):
-                seen = seen or event.name == DATA or not event.name.startswith("..")
+                if _SCRATCH.match(event.name):
+                    prepared = prepared or not event.mask & flags.DELETE
+                else:
+                    seen = True
                 overflowed = overflowed or bool(event.mask & flags.Q_OVERFLOW)
                 if event.mask & _VOID:
                     self._voided(event.wd)
-        return Events(seen, overflowed)
+        return Events(seen, overflowed, prepared)
 
     def _waiting(self) -> int:
         """Return how much is queued, in octets."""

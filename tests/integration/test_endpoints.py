@@ -251,6 +251,21 @@ def test_lines_may_end_as_people_type_them(port: int) -> None:
     assert 200 == ask(port, b"\r\nGET /healthz HTTP/1.0\n\n").code
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/healthz?\xc3\xa9 HTTP/1.1",
+        b"//healthz HTTP/1.1",
+        b"http://here:9533/healthz HTTP/1.1",
+        b"/healthz HTTP/1.1 ",
+    ],
+    ids=["raw UTF-8", "two slashes", "whole URL", "a blank at the end"],
+)
+def test_what_clients_make_of_a_path_is_understood(port: int, target: bytes) -> None:
+    """A probe or a scrape that worked elsewhere works here."""
+    assert 200 == ask(port, b"GET " + target + b"\r\n\r\n").code
+
+
 def test_what_follows_a_request_is_thrown_away(port: int) -> None:
     """One request a connection; the rest is not taken for another."""
     reply = ask(port, b"GET /healthz HTTP/1.1\r\n\r\nGET /status HTTP/1.1\r\n\r\n\0\0")

@@ -121,6 +121,25 @@ def test_three_volumes_that_change_together_are_one_reload(tmp_path: Path) -> No
     assert [{"2"}, {"3"}] == [set(reading.values()) for reading in readings[before:]]
 
 
+def test_a_volume_that_is_being_prepared_is_waited_for(tmp_path: Path) -> None:
+    """The kubelet writes the generation for a while, and then swaps: one sync."""
+    first, second = (KubeletVolume(tmp_path / "all" / n, "links-before") for n in "ab")
+    for volume in (first, second):
+        volume.write({"app": "1"})
+    directories = f"{first.path},{second.path}"
+    with (
+        Witness(tmp_path / "all") as witness,
+        sidecar(Path(directories), witness, DEBOUNCE="1s") as process,
+    ):
+        before = settled_at_start(process, witness)
+        first.write({"app": "2"})
+        time.sleep(0.6)  # within the second that the first one is left to settle
+        second.write({"app": "2"}, between=lambda: time.sleep(0.7))
+        readings = witness.wait_for(before + 1)
+
+    assert [{"2"}] == [set(reading.values()) for reading in readings[before:]]
+
+
 def test_equal_content_is_no_change(volume: KubeletVolume, witness: Witness) -> None:
     """A new generation with the same content tells nobody anything."""
     with sidecar(volume.path, witness) as process:

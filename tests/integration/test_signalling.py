@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from sidecar import proc, processes
 from sidecar.errors import ReloadError
 from sidecar.proc import Credentials
+from sidecar.process_target import ProcessTarget
 from sidecar.processes import Me, Process, ProcessId
 from sidecar.schedule import REJECTIONS
 from sidecar.settings import ProcessSettings
@@ -403,6 +405,64 @@ def test_who_came_since_the_last_look_is_told_in_the_same_attempt(
 
             assert [known.pid, late.pid] == [event.facts["pid"] for event in told]
             assert 1 == succeeded.facts["attempts"]
+
+
+MASTER = """
+import os, sys
+if os.fork():
+    input()
+    os.execvp(sys.executable, ["app-that-execs", "-c", "import time; time.sleep(1000)"])
+os.execvp(sys.executable, ["app-that-execs", "-c", "import time; time.sleep(1000)"])
+"""
+
+
+class _Edge:
+    """What a target that only looks around needs of the loop."""
+
+    def add(self, descriptor: int) -> None: ...
+
+    def remove(self, descriptor: int) -> None: ...
+
+    def signal_sent(
+        self, *, target: str, pid: int, uid: int, signal: str, comm: str
+    ) -> None: ...
+
+
+def found(target: ProcessTarget) -> list[int]:
+    """Look who is to be told."""
+    target.plan(quiet=True)
+    return [each.pid for each in target.status().processes]
+
+
+def test_who_was_found_is_not_told_once_somebody_above_him_is_meant() -> None:
+    """An entry point starts a helper by the program's name, and then becomes it."""
+    settings = ProcessSettings(names=("app-that-execs",), guard=False)
+    target = ProcessTarget(
+        settings,
+        pod_uid=None,
+        alive=0.0,
+        restart_timeout=1.0,
+        verification=None,
+        wakes=(edge := _Edge()),
+        notes=edge,
+    )
+    target.settled(math.inf)
+    command = [sys.executable, "-c", MASTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as above:
+        try:
+            wait_until(lambda: bool(found(target)), "the helper runs")
+            [helper] = found(target)
+            assert above.stdin
+            above.stdin.write(b"\n")
+            above.stdin.flush()
+            wait_until(
+                lambda: "app-that-execs" in row(above.pid).names,
+                "it became the program",
+            )
+            assert [above.pid] == found(target)
+        finally:
+            os.kill(helper, signal.SIGKILL)
+            above.kill()
 
 
 @pytest.mark.parametrize(

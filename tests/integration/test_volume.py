@@ -351,6 +351,24 @@ def test_a_poll_takes_no_old_generation_that_went_for_a_change(
     assert configuration.moved()
 
 
+def test_a_poll_finds_a_volume_that_is_back_as_it_was(kubelet: KubeletVolume) -> None:
+    """Who started while it was away read nothing, and it no longer is a problem."""
+    path = str(kubelet.path)
+    now = Clocks(monotonic=0.0, boot=0.0, offset=0.0)
+    configuration = Configuration((path,), ALL, Pace(0.0, 0.0, 60.0))
+    configuration.settle(configuration.read(), now, noticed=0.0)
+    kubelet.path.rename(kubelet.path.with_name("elsewhere"))
+    configuration.settle(configuration.read(), now, noticed=0.0)
+    was_away = configuration.away
+
+    kubelet.path.with_name("elsewhere").rename(kubelet.path)
+    assert configuration.moved()
+    assert configuration.settle(configuration.read(), now, noticed=0.0).swapped
+    assert was_away
+    assert not configuration.away
+    assert not configuration.moved()
+
+
 def test_a_kubelet_that_hands_the_files_to_fsgroup_again_changes_nothing(
     kubelet: KubeletVolume,
 ) -> None:

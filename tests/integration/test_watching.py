@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import WatchError
-from sidecar.watch import Watch
+from sidecar.watch import Events, Watch
 from tests.kubelet import KubeletVolume
 from tests.sidecar_process import SidecarProcess
 from tests.waiting import wait_until
@@ -75,14 +75,29 @@ def test_what_the_kubelet_prepares_and_tidies_up_is_no_event(
     """It wakes us right before a swap, and while the new content is being read."""
     with Watch(ready) as watch:
         watch.cover([str(volume.path)])
-        (volume.path / "..2026_11_23").mkdir()
-        (volume.path / "..data_tmp").symlink_to("..2026_11_23")
+        (volume.path / "..2026_11_23_1").mkdir()
+        (volume.path / "..data_tmp").symlink_to("..2026_11_23_1")
         (volume.path / "..data_tmp").unlink()
-        (volume.path / "..2026_11_23").rmdir()
+        (volume.path / "..2026_11_23_1").rmdir()
         assert ready.select(5)
-        assert not watch.drain().any
+        assert Events(prepared=True) == watch.drain()
         (volume.path / "..data_tmp").symlink_to(volume.generation)
         (volume.path / "..data_tmp").rename(volume.data)
+        assert watch.drain().any
+        (volume.path / "..2026_11_23_1").mkdir()
+        watch.drain()
+        (volume.path / "..2026_11_23_1").rmdir()
+        assert Events() == watch.drain()
+
+
+def test_two_dots_that_are_no_kubelet_s_are_an_event(
+    ready: selectors.BaseSelector, tmp_path: Path
+) -> None:
+    """Keys of a plain directory may be links through a link of its writer's own."""
+    with Watch(ready) as watch:
+        watch.cover([str(tmp_path)])
+        (tmp_path / "..tmp").symlink_to("v2")
+        (tmp_path / "..tmp").rename(tmp_path / "..current")
         assert watch.drain().any
 
 

@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -207,6 +208,33 @@ def test_lines_that_are_held_keep_their_order_and_time(
     assert ["reload_started", "already_fresh"] == [first["event"], second["event"]]
     assert datetime.fromisoformat(str(first["timestamp"])) <= said
     assert datetime.fromisoformat(str(second["timestamp"])) > said
+
+
+class _Overdue(io.BytesIO):
+    """A log that takes so long that the end is forced while it takes the first line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.force: Callable[[], None] = lambda: None
+
+    def write(self, line: Any) -> int:  # any buffer, as the standard library has it
+        force, self.force = self.force, lambda: None
+        force()
+        return super().write(line)
+
+
+def test_an_end_that_is_forced_during_a_line_loses_none() -> None:
+    """Its handler runs in the middle of whatever holds everything up."""
+    stream = _Overdue()
+    log = logger(LogSettings(format="json"), stream)
+    report = Report(log, Metrics(), ("process",), ("/v",))
+    stream.force = lambda: report.stopped(status=1)
+    with report.held():
+        for target in ("one", "two"):
+            report.already_fresh(target)
+    written = [line.get("target", "stopped") for line in told(stream)]
+
+    assert ["two", "stopped", "one"] == written
 
 
 def test_what_is_held_is_written_however_it_ends(

@@ -140,6 +140,10 @@ def test_tells_of_its_own_process(scene: Scene) -> None:
         ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
         (OPENMETRICS, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         (
+            OPENMETRICS.title(),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        (
             "application/openmetrics-text;version=9\r\n X-Bad: 1",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),

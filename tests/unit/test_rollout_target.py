@@ -78,6 +78,15 @@ def test_a_memory_of_nobody_knows_which_pod_is_none(held: tuple[str, ...]) -> No
     assert () == rollout.held(inf)
 
 
+def test_without_a_uid_a_clock_that_was_set_leaves_nothing_to_trust() -> None:
+    """Only times are left to compare then; one rollout too many loses no change."""
+    rollout = target(pod_uid=None)
+    rollout.began(Beginning((), SANDBOX, SANDBOX + 5, SANDBOX - 1))
+    rollout.doubted(SANDBOX + 5)
+
+    assert State.STALE is rollout.status().state
+
+
 def test_what_a_pod_holds_is_remembered_by_its_uid() -> None:
     """Until there is new content; a clock that was set changes nothing."""
     rollout = target()
