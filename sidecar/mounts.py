@@ -45,11 +45,12 @@ def parse(text: str) -> tuple[Mount, ...]:
 
 
 def container(mounts: tuple[Mount, ...]) -> Container | None:
-    """Tell the container by the root of its `/dev/termination-log` mount."""
+    """Tell the container by the root of its termination log's mount.
+
+    That is `/dev/termination-log`, unless the pod has a `terminationMessagePath`.
+    """
     for mount in reversed(mounts):
-        if mount.point == "/dev/termination-log" and (
-            match := _TERMINATION_LOG.search(mount.root)
-        ):
+        if match := _TERMINATION_LOG.search(mount.root):
             return Container(*match.groups())
     return None
 

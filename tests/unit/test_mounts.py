@@ -21,6 +21,13 @@ def test_the_container_is_known_by_its_termination_log() -> None:
     assert Container("9f", "web") == mounts.container(PARSED)
 
 
+def test_a_termination_log_may_be_anywhere() -> None:
+    """`terminationMessagePath` is the pod's to choose."""
+    moved = mounts.parse(TABLE.replace("/dev/termination-log", "/var/last-words"))
+
+    assert Container("9f", "web") == mounts.container(moved)
+
+
 def test_no_termination_log_is_no_container() -> None:
     """A process on the node itself belongs to no container."""
     assert mounts.container(PARSED[:2]) is None
