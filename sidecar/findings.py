@@ -87,6 +87,12 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "A container beside the program mounts a watched volume by subPath.",
             "mount the whole volume as a directory there, if it should see changes",
         ),
+        "sub-path-unwatched": Code(
+            Severity.WARNING,
+            "The program mounts configuration by subPath that nobody watches.",
+            "mount the whole volume as a directory; or restart the program: "
+            "RELOAD_SIGNAL=SIGTERM, or ROLLOUT=KIND/NAME",
+        ),
         "immutable": Code(
             Severity.WARNING,
             "A watched object is immutable, so its content never changes.",

@@ -58,6 +58,11 @@ class Case:
         ]
 
     @property
+    def objects(self) -> frozenset[Object]:
+        """What the volumes hold that it watches."""
+        return frozenset[Object]().union(*(v.objects for _, v in self.watched))
+
+    @property
     def programs(self) -> list[Container]:
         """The containers whose processes may be meant: fewer, the more is said."""
         said, found = self.intent.effective, self.pod.applications
@@ -177,26 +182,38 @@ def _sockets(case: Case) -> Iterator[Flaw]:
             yield Flaw("volume-unmounted", case.at("WEBHOOK_URL"), text, mend)
 
 
-def _application(case: Case) -> Iterator[Flaw]:
+def _keys(case: Case) -> Iterator[Flaw]:
     if case.intent.restarts:  # then these change, too
         return
     watched = {volume.name for _, volume in case.watched}
-    objects = frozenset[Object]().union(*(v.objects for _, v in case.watched))
-    for container in case.pod.applications:
+    for container, mount, volume in _frozen(case.pod):
+        text = f"{mount.directory} of container {container.name} is mounted by subPath"
+        never = f"{text}: it never changes, although its volume is watched"
+        is_watched = volume.name in watched or volume.objects & case.objects
+        is_program = container in case.programs
+        if is_watched and is_program:
+            yield Flaw("sub-path", mount.path, never)
+        elif is_watched:
+            yield Flaw("sub-path-beside", mount.path, never)
+        elif is_program and volume.is_configuration:
+            text += " and is not watched: the kubelet never updates it"
+            yield Flaw("sub-path-unwatched", mount.path, text)
+
+
+def _frozen(pod: Pod) -> Iterator[tuple[Container, Mount, Volume]]:
+    for container in pod.applications:
         for mount in container.mounts:
-            volume = case.pod.volume(mount.volume)
-            same = volume and (volume.name in watched or volume.objects & objects)
-            if is_frozen(case.pod, mount) and same:
-                text = (
-                    f"{mount.directory} of container {container.name} is mounted by "
-                    "subPath: it never changes, although its volume is watched"
-                )
-                if container in case.programs:
-                    yield Flaw("sub-path", mount.path, text)
-                else:
-                    yield Flaw("sub-path-beside", mount.path, text)
+            volume = pod.volume(mount.volume)
+            if volume and is_frozen(pod, mount):
+                yield container, mount, volume
+
+
+def _variables(case: Case) -> Iterator[Flaw]:
+    if case.intent.restarts:  # then these change, too
+        return
+    for container in case.pod.applications:
         for reference in container.references:
-            if reference.object in objects:
+            if reference.object in case.objects:
                 kind, name = reference.object
                 text = (
                     f"container {container.name} has variables from {kind} {name}, "
@@ -382,7 +399,8 @@ RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
     _mounts,
     _contents,
     _sockets,
-    _application,
+    _keys,
+    _variables,
     _namespace,
     _uids,
     _program,

@@ -135,6 +135,12 @@ HOST = HOST.replace("{runAsUser: 101}", "{runAsUser: 0}")
 SECOND = SIDECAR.replace("- name: config-reload", "- name: second").replace(
     "            httpGet: {path: /readyz, port: 9533}", "            exec: {}"
 )
+# one volume is watched, and of another the program has one key
+WHOLE = "{name: other, mountPath: /etc/other}"
+KEY = "{name: other, mountPath: /etc/other, subPath: key}"
+TWO = RIGHT.replace("/etc/web}", f"/etc/web}}\n            - {WHOLE}").replace(
+    TAIL, f"{TAIL}        - name: other\n          secret: {{secretName: other}}\n"
+)
 WAITING = COMPLETING.replace(STARTUP, STARTUP.replace("healthz", "readyz"))
 
 
@@ -142,6 +148,8 @@ def told(name: str, value: str) -> str:
     """Return one more variable, after those that are right."""
     return f"{LAST}            - {{name: {name}, value: '{value}'}}\n"
 
+
+HEALED = TWO.replace(WHOLE, KEY).replace(LAST, told("RELOAD_SIGNAL", "TERM"))
 
 WRONG = [
     Case("settings-wrong", LAST, told("DEBOUNCE", "soon"), "env:"),
@@ -158,6 +166,7 @@ WRONG = [
     Case("sub-path", "readOnly: true", "readOnly: true, subPath: key", "/etc/site"),
     Case("sub-path", "/etc/web}", "/etc/web, subPathExpr: $(KEY)}", "/etc/web"),
     Case("sub-path-beside", WEB, WEB + BESIDE, "subPath: a"),
+    Case("sub-path-unwatched", WHOLE, KEY, "subPath: key", TWO),
     Case("immutable", "data: {}", "immutable: true", "/etc/site"),
     Case("env-from", "[]", "[{configMapRef: {name: site}}]", "configMapRef"),
     Case("env-from", "envFrom: []", f"env: [{{valueFrom: {REFERENCE}}}]", REFERENCE),
@@ -232,6 +241,8 @@ RIGHTS = (
     EMPTY_DIR,
     CLAIM,
     HOST,
+    TWO,
+    HEALED,
 )
 
 
