@@ -157,7 +157,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "uid-forbidden": Code(
             Severity.PROBLEM,
-            "The sidecar would have to be root, which runAsNonRoot forbids.",
+            "The sidecar would be root, which runAsNonRoot forbids.",
             "set runAsUser of the program's container to the uid of its image",
         ),
         "kill-root": Code(

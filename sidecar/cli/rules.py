@@ -6,7 +6,7 @@ applies all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set as AbstractSet
 from dataclasses import dataclass
 
 from . import identity
@@ -232,6 +232,22 @@ def _namespace(case: Case) -> Iterator[Flaw]:
         yield Flaw("namespace-needless", ("shareProcessNamespace",), text)
 
 
+def _root(case: Case) -> Iterator[Flaw]:
+    if _is_forbidden(case):
+        text = "the sidecar runs as uid 0, and runAsNonRoot keeps it from starting"
+        uids = _uids_of_programs(case) if case.intent.signals else {OWN_UID}
+        place = (*case.sidecar.path, "securityContext")
+        yield Flaw("uid-forbidden", place, text, _same_uid(uids))
+
+
+def _is_forbidden(case: Case) -> bool:
+    return _own_uid(case) == 0 and case.pod.may_not_be_root(case.sidecar)
+
+
+def _uids_of_programs(case: Case) -> AbstractSet[int | None]:
+    return {case.pod.uid_of(program) for program in case.programs}
+
+
 def _uids(case: Case) -> Iterator[Flaw]:
     pod, sidecar = case.pod, case.sidecar
     security = (*sidecar.path, "securityContext")
@@ -239,7 +255,7 @@ def _uids(case: Case) -> Iterator[Flaw]:
     if "KILL" in sidecar.added and own != 0:
         text = f"KILL has no effect: the sidecar runs as {_shown(own)}"
         yield Flaw("kill-in-vain", security, text)
-    if not case.intent.signals:
+    if not case.intent.signals or _is_forbidden(case):
         return
     if pod.may_kill(sidecar):
         if pod.sees_the_node:
@@ -249,7 +265,7 @@ def _uids(case: Case) -> Iterator[Flaw]:
             text = "the sidecar may signal any process of the pod"
             yield Flaw("kill-root", security, text)
         return
-    uids = {pod.uid_of(program) for program in case.programs}
+    uids = _uids_of_programs(case)
     if not uids or (own is not None and own in uids):
         return
     who = ", ".join(
@@ -265,8 +281,8 @@ def _uids(case: Case) -> Iterator[Flaw]:
         yield Flaw("signal-refused", security, text, _same_uid(uids))
 
 
-def _same_uid(uids: set[int | None]) -> str | None:
-    if len(uids) > 1:
+def _same_uid(uids: AbstractSet[int | None]) -> str | None:
+    if len(uids) != 1 or None in uids:
         return None
     (uid,) = uids
     root = "" if uid else ", and runAsNonRoot: false"
@@ -402,6 +418,7 @@ RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
     _keys,
     _variables,
     _namespace,
+    _root,
     _uids,
     _program,
     _rollout,

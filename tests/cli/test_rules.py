@@ -132,6 +132,11 @@ HOST = RIGHT.replace("shareProcessNamespace", "hostPID").replace(
     US, "{runAsUser: 0, capabilities: {drop: [ALL]}}"
 )
 HOST = HOST.replace("{runAsUser: 101}", "{runAsUser: 0}")
+FORBIDDEN = "{runAsUser: 0, runAsNonRoot: true, capabilities: {drop: [ALL]}}"
+NON_ROOT = RIGHT.replace(
+    "      restartPolicy",
+    "      securityContext: {runAsNonRoot: true}\n      restartPolicy",
+)
 SECOND = SIDECAR.replace("- name: config-reload", "- name: second").replace(
     "            httpGet: {path: /readyz, port: 9533}", "            exec: {}"
 )
@@ -182,6 +187,9 @@ WRONG = [
     Case("signal-refused", "master", "other", US, PAIR),
     Case("uid-unknown", "{runAsUser: 101}", "{}", US),
     Case("uid-unknown", "{runAsUser: 101}", "{}", US, ELSEWHERE),
+    Case("uid-forbidden", US, FORBIDDEN, "runAsUser: 0"),
+    Case("uid-forbidden", US, FORBIDDEN, "runAsUser: 0", WEBHOOK),
+    Case("uid-forbidden", US, US.replace("101", "0"), "User: 0", NON_ROOT),
     Case("kill-node", "{drop: [ALL]}", "{add: [KILL]}", "KILL", HOST),
     Case("kill-node", ", capabilities: {drop: [ALL]}", "", "runAsUser: 0", HOST),
     Case("kill-in-vain", US, US.replace("]", "], add: [KILL]"), "KILL"),
@@ -241,6 +249,7 @@ RIGHTS = (
     EMPTY_DIR,
     CLAIM,
     HOST,
+    NON_ROOT,
     TWO,
     HEALED,
 )
