@@ -40,7 +40,7 @@ def _for_people(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f"{arguments[0]} is for people and their machines, and {error.name} is not"
-            " installed here: pip install 'config-reload-sidecar[cli]'\n"
+            " installed here: pip install '.[cli]' in a checkout\n"
         )
         return 2
     except KeyboardInterrupt:

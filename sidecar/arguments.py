@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Tells the program in your pod that its mounted configuration"
         " changed, and makes sure that it took it. Configured by environment variables;"
         " the README lists them.",
-        epilog="Outside of the pod: push, status, inject and lint, which need"
-        " config-reload-sidecar[cli].",
+        epilog="Outside of the pod: push, status, inject and lint, which need the"
+        " extra cli: pip install '.[cli]' in a checkout.",
     )
     parser.add_argument(
         "--version", action="store_true", help="show the version and exit"

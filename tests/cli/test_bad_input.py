@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import call, run
+from tests.unit.test_documentation import ROOT
 
 CHARTS = Path(__file__).parent / "charts"
 WEB = (CHARTS / "tokens.yaml").read_text()
@@ -383,3 +384,19 @@ def test_a_pod_of_the_wrong_shape_is_refused_in_words(spec: str) -> None:
 
     assert 1 == result.status
     assert "Traceback" not in result.stderr
+
+
+def test_who_lacks_the_libraries_is_told_the_command_of_the_readme() -> None:
+    """It must work where it is read: the package is installed from a checkout."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "sidecar", "lint"],  # -S: only Python's own
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=90,
+    )
+    command = "pip install '.[cli]'"
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert f"{command} in a checkout\n" in done.stderr
+    assert f"$ {command} " in (ROOT / "README.md").read_text()
