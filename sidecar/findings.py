@@ -266,6 +266,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "take it out first, with inject --remove or by hand; or, if it is the "
             "program, name it with --container",
         ),
+        "sidecar-unnamed": Code(
+            Severity.WARNING,
+            "What may be a sidecar bears another name, and --remove leaves it.",
+            "take it out by hand, unless it is the program",
+        ),
         "manifest-broken": Code(
             Severity.PROBLEM,
             "A manifest can't be read.",

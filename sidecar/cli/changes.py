@@ -23,6 +23,10 @@ class Change:
     flaws: list[Flaw] = field(default_factory=list)
 
 
+_MEND_OF_LOOKALIKES = (
+    "take it out by hand; or, if it is the program, name it with --container"
+)
+
 Changing = Callable[[Spec], Change]
 """Raises RefusedError, with what to change."""
 
@@ -68,7 +72,8 @@ def _differences(spec: Spec, known: Pod, present: Container, wish: Wish) -> list
     except RefusedError:
         pass  # whoever wrote it by hand may have known better
     text = f"container {present.name} is the sidecar already, but not as asked for here"
-    return [Flaw("injected-otherwise", present.path, text)]
+    mend = None if present.look.is_named else _MEND_OF_LOOKALIKES
+    return [Flaw("injected-otherwise", present.path, text, mend)]
 
 
 def removing(spec: Spec) -> Change:
@@ -77,7 +82,7 @@ def removing(spec: Spec) -> Change:
     # who is only told the like may be the program
     ours = [container for container in known.sidecars if container.look.is_named]
     if not ours:
-        return Change(spec)
+        return Change(spec, [_lookalike(container) for container in known.sidecars])
     rest = [container for container in known.containers if container not in ours]
     gone = {container.path for container in ours} | _unused(known, ours, rest)
     new = {**spec}
@@ -96,6 +101,14 @@ def removing(spec: Spec) -> Change:
             text = "it stays, since the other containers may need it"
             flaws = [Flaw("namespace-needless", ("shareProcessNamespace",), text)]
     return Change(new, flaws)
+
+
+def _lookalike(container: Container) -> Flaw:
+    text = (
+        f"container {container.name} looks like the sidecar, but neither it nor its "
+        "image bears its name: it stays"
+    )
+    return Flaw("sidecar-unnamed", container.path, text)
 
 
 def _unused(

@@ -400,3 +400,16 @@ def test_who_lacks_the_libraries_is_told_the_command_of_the_readme() -> None:
     assert (2, "") == (done.returncode, done.stdout)
     assert f"{command} in a checkout\n" in done.stderr
     assert f"$ {command} " in (ROOT / "README.md").read_text()
+
+
+def test_a_sidecar_under_another_name_is_said_to_be_taken_out_by_hand() -> None:
+    """It may be the program, so it stays; but in silence it would stay unseen."""
+    text = (CHARTS / "by-hand.yaml").read_text().replace("config-reload-sidecar", "own")
+    removed = run("inject", "--remove", stdin=text)
+    added = run("inject", "--preset", "nginx", stdin=text)
+
+    assert (0, text) == (removed.status, removed.stdout)
+    assert "warning sidecar-unnamed: " in removed.stderr
+    assert "container reloader looks like the sidecar" in removed.stderr
+    assert "→ take it out by hand, " in removed.stderr
+    assert "→ take it out by hand; " in added.stderr
