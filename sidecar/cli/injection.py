@@ -21,6 +21,10 @@ STATE_VOLUME = f"{NAME}-state"
 STATE_DIR = "/var/lib/config-reload"
 API_VOLUME = f"{NAME}-api"
 
+_RESTARTED = MappingProxyType({"RELOAD_JITTER": "5s", "VERIFY_TIMEOUT": "6m"})
+"""What a restart in place needs: replicas take turns, and the kubelet waits up to 5 min
+before it starts a container once more."""
+
 _ROLLOUT_FIELDS = MappingProxyType(
     {
         "POD_NAME": POD_FIELDS["POD_NAME"],
@@ -250,6 +254,8 @@ def _env(
     """Return the sidecar's variables; None is for what the pod's own fields tell."""
     chosen = _with_verification(wish.variables, program)
     intent = told(chosen)
+    if intent.ends_the_program:
+        chosen |= {k: v for k, v in _RESTARTED.items() if not intent.has(k)}
     tokens = [
         t for m in mounts.values() if (v := pod.volume(m.volume)) for t in v.tokens
     ]

@@ -67,8 +67,7 @@ EXPLAINED: Mapping[str, Explained] = MappingProxyType(
         "projected.yaml": ("--webhook http://127.0.0.1:9090/-/reload", {}),
         "component": ("--signal nginx", ONE_PROGRAM | WATCHED | SAID_FOR_ALL),
         "restart": (
-            "--signal nginx --env RELOAD_SIGNAL=SIGTERM --env RELOAD_JITTER=5s "
-            "--env VERIFY_TIMEOUT=6m",
+            "--signal nginx --env RELOAD_SIGNAL=SIGTERM",
             ONE_PROGRAM | SUB_PATH,
         ),
         "rollout": ("--env ROLLOUT=deployment/web --env RELOAD_JITTER=2s", {}),

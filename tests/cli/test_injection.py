@@ -212,3 +212,21 @@ def test_a_key_by_sub_path_is_refused_where_it_never_changes(wish: Wish) -> None
 def variables(container: Any) -> dict[str, str]:  # a container of any shape
     """Return its variables by their names."""
     return {variable["name"]: variable["value"] for variable in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (ENDING, ("5s", "6m")),
+        (ENDING | {"RELOAD_JITTER": "0s"}, ("0s", "6m")),
+        (ENDING | {"VERIFY_TIMEOUT": "10m"}, ("5s", "10m")),
+        ({"RELOAD_SIGNAL": "USR1"}, (None, None)),
+    ],
+)
+def test_a_restart_in_place_has_the_time_that_the_kubelet_takes(
+    env: dict[str, str], expected: tuple[str | None, str | None]
+) -> None:
+    """Else a good content counts as rejected, and all replicas are away at once."""
+    found = variables(sidecar(Wish(process="app", env=env)))
+
+    assert expected == (found.get("RELOAD_JITTER"), found.get("VERIFY_TIMEOUT"))
