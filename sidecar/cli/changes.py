@@ -95,7 +95,8 @@ def removing(spec: Spec) -> Change:
             del new[key]
     flaws = []
     if known.shares_processes and any(intent(container).signals for container in ours):
-        if len(rest) == 1:
+        # other init containers than native sidecars have ended when the program starts
+        if len(known.applications) <= 1:
             del new["shareProcessNamespace"]
         else:
             text = "it stays, since the other containers may need it"

@@ -57,7 +57,7 @@ def kept(chart: Path, text: str) -> str:
     if chart.name == "uid-of-the-image.yaml":
         head, containers, tail = text.partition("      initContainers:\n")
         return f"{head}      shareProcessNamespace: false\n{containers}{tail}"
-    if chart.name in ("several-containers.yaml", "anchors.yaml", "import.yaml"):
+    if chart.name in ("several-containers.yaml", "anchors.yaml"):
         return text.replace("      shareProcessNamespace: true\n", "")
     return text
 
