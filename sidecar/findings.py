@@ -119,6 +119,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Signals are asked for, but the process namespace is not shared.",
             "set shareProcessNamespace: true in the pod spec",
         ),
+        "namespace-opened": Code(
+            Severity.WARNING,
+            "The pod refused to share its process namespace, and now shares it.",
+            "tell the program by --webhook, if it was refused on purpose",
+        ),
         "namespace-needless": Code(
             Severity.WARNING,
             "The process namespace is shared, but nobody is signalled.",

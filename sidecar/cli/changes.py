@@ -44,13 +44,18 @@ def _added(spec: Spec, wish: Wish) -> Change:
         return Change(spec, _differences(spec, known, present[0], wish))
     plan = injection.plan(known, wish)
     new = {**spec}
+    flaws = []
     if plan.shares_processes:
+        if spec.get("shareProcessNamespace") is False:
+            text = "it said false; now all containers of the pod see each other's"
+            text += " processes, and may see their files"
+            flaws = [Flaw("namespace-opened", ("shareProcessNamespace",), text)]
         new["shareProcessNamespace"] = True
     new[plan.section] = [*_items(spec, plan.section), plan.container]
     names = {volume.name for volume in known.volumes}
     if fresh := [v for v in plan.volumes if v["name"] not in names]:
         new["volumes"] = [*_items(spec, "volumes"), *fresh]
-    return Change(new)
+    return Change(new, flaws)
 
 
 def _items(spec: Spec, key: str) -> list[Plain]:
