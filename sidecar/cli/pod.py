@@ -15,6 +15,9 @@ from .documents import Path, Plain
 TOKENS = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where every pod has its service account's token; that is no configuration."""
 
+_HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
+"""How a probe may ask."""
+
 Object = tuple[str, str]
 """Kind and name of what a volume or a variable comes from."""
 
@@ -72,11 +75,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A probe by HTTP."""
+    """A probe, of any kind."""
 
     path: Path
     http_path: str
-    port: int | None
+    """Empty if it does not ask by HTTP."""
+
+    port: int | str | None
+    """A name that the container declares no port of stays one; None for no port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +284,12 @@ def _probes(path: Path, said: dict[str, Plain]) -> Iterator[Probe]:
         for _, port in _dicts(said.get("ports"))
     }
     for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
-        asked = _dict(_dict(said.get(kind)).get("httpGet"))
-        if asked:
+        probe = _dict(said.get(kind))
+        ways = (probe.get(handler) for handler in _HANDLERS)
+        asked = next((way for way in ways if isinstance(way, dict)), None)
+        if asked is not None:
             port = asked.get("port")
-            number = named.get(port) if isinstance(port, str) else _number(port)
+            number = named.get(port, port) if isinstance(port, str) else _number(port)
             yield Probe((*path, kind), _text(asked.get("path")), number)
 
 

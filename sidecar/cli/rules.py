@@ -369,11 +369,23 @@ def _port(case: Case) -> Iterator[Flaw]:
     if listen and listen[1] and case.pod.has_the_nodes_ports:
         text = f"with hostNetwork the endpoints take port {listen[1]} of the node"
         yield Flaw("port-of-node", case.at("HTTP_LISTEN"), text)
+
+
+def _probes(case: Case) -> Iterator[Flaw]:
+    listen = case.intent.listen
     for probe in case.sidecar.probes:
+        if probe.port is None:
+            continue
         if case.intent.is_silent:
             text = "HTTP_LISTEN is off, so that nobody answers the probe"
             yield Flaw("probe-unserved", probe.path, text)
-        elif listen and probe.port not in (None, listen[1]):
+        elif isinstance(probe.port, str):
+            text = (
+                f"the probe asks port {probe.port}, and none of that name is declared"
+            )
+            mend = "declare it in ports, or let the probe ask the port's number"
+            yield Flaw("probe-unserved", probe.path, text, mend)
+        elif listen and probe.port != listen[1]:
             text = f"the probe asks port {probe.port}, and it listens on {listen[1]}"
             yield Flaw("probe-unserved", probe.path, text)
         elif listen and is_loopback(listen[0]):
@@ -425,5 +437,6 @@ RULES: tuple[Callable[[Case], Iterator[Flaw]], ...] = (
     _life,
     _means,
     _port,
+    _probes,
     _state,
 )

@@ -67,6 +67,7 @@ WEBHOOK = RIGHT.replace("      shareProcessNamespace: true\n", "").replace(
     "{name: WEBHOOK_URL, value: 'http://127.0.0.1'}\n            - {name: POD_NAME,",
 )
 STARTUP = "          startupProbe: {httpGet: {path: /healthz, port: 9533}}\n"
+HTTP = "httpGet: {path: /healthz, port: 9533}"
 ALWAYS = "          restartPolicy: Always\n"
 COMPLETING = (
     f"{HEAD.replace('Always', 'OnFailure')}"
@@ -146,6 +147,12 @@ KEY = "{name: other, mountPath: /etc/other, subPath: key}"
 TWO = RIGHT.replace("/etc/web}", f"/etc/web}}\n            - {WHOLE}").replace(
     TAIL, f"{TAIL}        - name: other\n          secret: {{secretName: other}}\n"
 )
+NAMED = RIGHT.replace("port: 9533", "port: reload").replace(
+    "          readinessProbe",
+    "          ports: [{name: reload, containerPort: 9533}]\n          readinessProbe",
+)
+BY_TCP = COMPLETING.replace(HTTP, "tcpSocket: {port: 9533}")
+BY_COMMAND = COMPLETING.replace(HTTP, "exec: {command: [check]}")
 WAITING = COMPLETING.replace(STARTUP, STARTUP.replace("healthz", "readyz"))
 
 
@@ -207,6 +214,8 @@ WRONG = [
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "off"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", ":9534"), "readinessProbe"),
     Case("probe-unserved", LAST, told("HTTP_LISTEN", "[::1]:9533"), "readinessProbe"),
+    Case("probe-unserved", "port: 9533", "port: reload", "readinessProbe"),
+    Case("probe-unserved", HTTP, "tcpSocket: {port: 1}", "startupProbe", COMPLETING),
     Case("rollout-other", "deployment/web", "deployment/api", "ROLLOUT", ROLLED),
     Case("endless", "restartPolicy: Always", "restartPolicy: Never", "- name: config"),
     Case("endless", ALWAYS, "", "- name: config", COMPLETING),
@@ -250,6 +259,9 @@ RIGHTS = (
     CLAIM,
     HOST,
     NON_ROOT,
+    NAMED,
+    BY_TCP,
+    BY_COMMAND,
     TWO,
     HEALED,
 )
