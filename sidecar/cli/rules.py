@@ -195,7 +195,7 @@ def _keys(case: Case) -> Iterator[Flaw]:
             yield Flaw("sub-path", mount.path, never)
         elif is_watched:
             yield Flaw("sub-path-beside", mount.path, never)
-        elif is_program and volume.is_configuration:
+        elif watched and is_program and volume.is_configuration:
             text += " and is not watched: the kubelet never updates it"
             yield Flaw("sub-path-unwatched", mount.path, text)
 

@@ -66,6 +66,7 @@ WEBHOOK = RIGHT.replace("      shareProcessNamespace: true\n", "").replace(
     "{name: PROCESS_NAME, value: web}\n            - {name: PROCESS_CONTAINER,",
     "{name: WEBHOOK_URL, value: 'http://127.0.0.1'}\n            - {name: POD_NAME,",
 )
+FIELD = "valueFrom: {fieldRef: {fieldPath: metadata.name}}"
 STARTUP = "          startupProbe: {httpGet: {path: /healthz, port: 9533}}\n"
 HTTP = "httpGet: {path: /healthz, port: 9533}"
 ALWAYS = "          restartPolicy: Always\n"
@@ -162,6 +163,10 @@ def told(name: str, value: str) -> str:
 
 
 HEALED = TWO.replace(WHOLE, KEY).replace(LAST, told("RELOAD_SIGNAL", "TERM"))
+# nobody knows here what is watched
+HIDDEN = TWO.replace(WHOLE, KEY).replace(
+    "WATCH_DIRS, value: /etc/site", f"WATCH_DIRS, {FIELD}"
+)
 
 WRONG = [
     Case("settings-wrong", LAST, told("DEBOUNCE", "soon"), "env:"),
@@ -239,7 +244,6 @@ def found_in(text: str, tmp_path: Path) -> dict[str, str]:
     return {finding["code"]: lines[finding["line"] - 1] for finding in found}
 
 
-FIELD = "valueFrom: {fieldRef: {fieldPath: metadata.name}}"
 UNKNOWN = RIGHT.replace("PROCESS_NAME, value: web", f"PROCESS_NAME, {FIELD}")
 EMPTY = WEBHOOK.replace(LAST, told("PROCESS_NAME", ""))
 
@@ -264,6 +268,7 @@ RIGHTS = (
     BY_COMMAND,
     TWO,
     HEALED,
+    HIDDEN,
 )
 
 
