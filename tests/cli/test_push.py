@@ -288,6 +288,24 @@ def test_what_can_not_get_it_is_said_and_blocks_nobody(
     assert ["web-0"] == shop.api.touched
 
 
+@pytest.mark.parametrize("output", ["json", "table", "lines"])
+def test_what_is_also_read_by_env_is_no_success(
+    shop: Shop, printed: Printed, output: str
+) -> None:
+    """The program runs half of the new content, and a pipeline would go on."""
+    shop.add("web-0")
+    both = specs.program(
+        specs.mount("/a"), envFrom=[{"configMapRef": {"name": "site"}}]
+    )
+    shop.api.pods["web-0"] = specs.pod(containers=[both, specs.sidecar()])
+
+    assert 1 == run("push", "configmap/site", "-o", output)
+    out = printed.readouterr().out
+    assert [True, True] == [
+        said in out for said in ("fresh", "nginx reads it by envFrom, too")
+    ]
+
+
 def test_who_has_read_enough_is_no_trouble(shop: Shop) -> None:
     """`| head -1` closes the pipe."""
     shop.add("web-0", "web-1")
