@@ -139,6 +139,8 @@ def _uses(pod: Pod, source: Source) -> Sequence[Use]:
         return ()
     if _MIRROR in ((pod.metadata and pod.metadata.annotations) or {}):
         return _stuck(source, Stage.MIRROR, "its kubelet reads a file, not the API")
+    if not spec.nodeName:
+        return _stuck(source, Stage.PENDING, "it reads the content when it starts")
     fixed = sorted(one for one in readings if one.way != _WHOLE)
     # a sidecar that restarts the program heals that
     healing = [one for one in ours if one.restarts and _places(one, volumes, source)]
@@ -147,8 +149,6 @@ def _uses(pod: Pod, source: Source) -> Sequence[Use]:
         if not ours:
             how = " and ".join(sorted({one.way for one in fixed}))
             return _stuck(source, Stage.RESTART, _RESTART.format(how=how))
-    if not spec.nodeName:
-        return _stuck(source, Stage.PENDING, "it reads the content when it starts")
     in_part = () if healing or not fixed else _stuck_in_part(source, fixed)
     return [*_followed(source, volumes, ours), *in_part]
 

@@ -310,6 +310,13 @@ def test_who_reads_it_in_another_way_too_and_is_restarted_lacks_nothing() -> Non
     assert stage(pod(containers=[both, sidecar(env=told)])) is None
 
 
+def test_a_pod_without_a_node_has_read_nothing_yet() -> None:
+    """Not even by subPath: it needs no restart."""
+    reader = program(mount("/a", subPath="site.conf"))
+
+    assert Stage.PENDING == stage(pod(containers=[reader], nodeName=None))
+
+
 def test_init_containers_that_have_ended_read_nothing_any_more() -> None:
     """A native sidecar is one that goes on."""
     early = {**program(mount("/a")), "name": "early"}
