@@ -6,9 +6,10 @@ lightkube reads it and makes the HTTP client with its certificates and tokens.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
@@ -21,7 +22,20 @@ from lightkube.core.exceptions import ConfigError
 from .failure import AccessError
 from .plugin import PATIENCE, Credentials, Plugin, PluginAuth
 
+Document = dict[str, Any]  # a kubeconfig, or a part of one, as YAML shapes it
+
 _HOME = ".kube/config"
+
+_SECTIONS = {"clusters": "cluster", "contexts": "context", "users": "user"}
+"""What a kubeconfig lists, and where each item has its content."""
+
+_FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+_UNKNOWN = {
+    "clusters": ("proxy-url", "tls-server-name"),
+    "users": ("as", "as-uid", "as-groups", "as-user-extra"),
+}
+"""What lightkube leaves out without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +90,7 @@ def _client(
         if user.auth_provider and not user.username:
             raise _given_up(config.context_name, user.auth_provider.get("name"))
         return Client(config._replace(user=user), ConnectionParams())
-    command = user.exec.command
-    if os.sep in command:
-        command = str(config.abs_file(command))
-    plugin = Plugin(user.exec, command, env, patience)
+    plugin = Plugin(user.exec, user.exec.command, env, patience)
     found = plugin.fetch()
     user = _with_certificate(user, found)
     client = Client(config._replace(user=user), ConnectionParams())
@@ -115,29 +126,75 @@ def _chosen(env: Mapping[str, str], context: str | None, account: str) -> Single
             f"there is no kubeconfig: set KUBECONFIG to one, or put it at ~/{_HOME};"
             " in a pod, mount a ServiceAccount's token"
         )
-    configs = [KubeConfig.from_dict(_document(file), file) for file in files]
-    name = context or next(
-        (c.current_context for c in configs if c.current_context), ""
-    )
+    merged = _merged(map(_document, files))
+    config = KubeConfig.from_dict(merged)
+    name = context or config.current_context
     if not name:
         raise AccessError(
             "the kubeconfig names no current context: choose one with --context or"
             " `kubectl config use-context`"
         )
-    for config in configs:
-        if name in config.contexts:
-            return _required(config, name)
-    known = sorted({known for config in configs for known in config.contexts})
-    raise AccessError(
-        f"the kubeconfig has no context {name!r}; it has: {', '.join(known)}"
-    )
+    if name not in config.contexts:
+        known = ", ".join(sorted(config.contexts))
+        raise AccessError(f"the kubeconfig has no context {name!r}; it has: {known}")
+    chosen = _required(config, name)
+    _refuse_unknown(merged, chosen)
+    return chosen
 
 
-def _document(file: Path) -> dict[str, object]:
+def _refuse_unknown(merged: Document, chosen: SingleConfig) -> None:
+    """Refuse what would be left out, and have requests made as somebody else.
+
+    Raises:
+        AccessError: with every such field.
+    """
+    names = {"clusters": chosen.context.cluster, "users": chosen.context.user}
+    problems = [
+        f"{_SECTIONS[section]} {item['name']!r} of the kubeconfig has `{field}`, which"
+        " is not supported: choose a context without it (--context)"
+        for section, fields in _UNKNOWN.items()
+        for item in merged[section]
+        for field in fields
+        if item["name"] == names[section] and item[_SECTIONS[section]].get(field)
+    ]
+    if problems:
+        raise AccessError("\n".join(problems))
+
+
+def _merged(documents: Iterable[Document]) -> Document:
+    """Make one of all, as kubectl does: of two of one name the first counts."""
+    merged: Document = {"current-context": ""}
+    found: dict[str, dict[str, Document]] = {section: {} for section in _SECTIONS}
+    for document in documents:
+        merged["current-context"] = (
+            merged["current-context"] or document.get("current-context") or ""
+        )
+        for section, by_name in found.items():
+            for item in document.get(section) or []:
+                by_name.setdefault(item["name"], item)
+    return merged | {section: list(items.values()) for section, items in found.items()}
+
+
+def _document(file: Path) -> Document:
+    """Read one file; what it names relative to itself gets its whole path."""
     document = yaml.safe_load(file.read_bytes())
     if not isinstance(document, dict):
         raise AccessError(f"{file} is no kubeconfig: `kubectl config view` shows one")
+    folder = file.parent.absolute()
+    for section, key in _SECTIONS.items():
+        for item in document.get(section) or []:
+            item[key] = _located(dict(item[key] or {}), folder)
     return document
+
+
+def _located(entry: Document, folder: Path) -> Document:
+    for field in _FILES:
+        if entry.get(field):
+            entry[field] = str(folder / entry[field])
+    command = entry.get("exec") and entry["exec"]["command"]
+    if command and os.sep in command:
+        entry["exec"]["command"] = str(folder / command)
+    return entry
 
 
 def _required(config: KubeConfig, context: str | None) -> SingleConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lightkube.models.core_v1 import Container, Pod, PodSpec, Volume
 
@@ -21,6 +22,7 @@ from .volumes import absent_key, expected, expected_keys, held, holds, is_shared
 _MIRROR = "kubernetes.io/config.mirror"
 _WHOLE = "whole"
 _RESTART = "the pod reads it {how}, so it changes only when the container restarts"
+_IN_PART = "{which}, too: that part changes only when the container restarts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,13 @@ class Member:
         )
 
 
+class _Reading(NamedTuple):
+    """One way in which one container reads the object."""
+
+    container: str
+    way: str
+
+
 def members(pods: Iterable[Pod], sources: Sequence[Source]) -> list[Member]:
     """Find the pods that use an object, by name; those that have ended don't count."""
     found = []
@@ -125,21 +134,29 @@ def _uses(pod: Pod, source: Source) -> Sequence[Use]:
         volume.name: volume for volume in spec.volumes or () if holds(volume, source)
     }
     ours = sidecars(spec)
-    ways = _ways_of_program(spec, volumes, source.reference, ours)
-    if not ways:
+    readings = _readings(spec, volumes, source.reference, ours)
+    if not readings:
         return ()
     if _MIRROR in ((pod.metadata and pod.metadata.annotations) or {}):
         return _stuck(source, Stage.MIRROR, "its kubelet reads a file, not the API")
-    if _WHOLE not in ways:
-        # a sidecar that restarts the program heals that
-        healing = [one for one in ours if one.restarts]
-        ours = [one for one in healing if _places(one, volumes, source)]
-        if not ours:
-            how = " and ".join(sorted(ways))
-            return _stuck(source, Stage.RESTART, _RESTART.format(how=how))
     if not spec.nodeName:
         return _stuck(source, Stage.PENDING, "it reads the content when it starts")
-    return _followed(source, volumes, ours)
+    fixed = sorted(one for one in readings if one.way != _WHOLE)
+    # a sidecar that restarts the program heals that
+    healing = [one for one in ours if one.restarts and _places(one, volumes, source)]
+    if len(fixed) == len(readings):
+        ours = healing
+        if not ours:
+            how = " and ".join(sorted({one.way for one in fixed}))
+            return _stuck(source, Stage.RESTART, _RESTART.format(how=how))
+    in_part = () if healing or not fixed else _stuck_in_part(source, fixed)
+    return [*_followed(source, volumes, ours), *in_part]
+
+
+def _stuck_in_part(source: Source, fixed: Sequence[_Reading]) -> Sequence[Use]:
+    """Describe what stays as it is of an object that is mounted whole as well."""
+    which = " and ".join(f"{one.container} reads it {one.way}" for one in fixed)
+    return _stuck(source, Stage.RESTART, _IN_PART.format(which=which))
 
 
 def _stuck(source: Source, stage: Stage, why: str) -> Sequence[Use]:
@@ -175,24 +192,24 @@ def _told_by(sidecar: Sidecar, places: tuple[Place, ...], source: Source) -> Use
     return Use(source, sidecar.port, places, sidecar=name)
 
 
-def _ways_of_program(
+def _readings(
     spec: PodSpec,
     volumes: Mapping[str, Volume],
     reference: Reference,
     ours: Sequence[Sidecar],
-) -> set[str]:
+) -> set[_Reading]:
     """Return how the object is read; the sidecar counts if nobody else does."""
     watching = [sidecar.container for sidecar in ours]
     programs = [found for found in running(spec) if found not in watching]
     for containers in (programs, watching, spec.initContainers or []):
-        ways = {
-            way
+        early = containers is spec.initContainers
+        readings = {
+            _Reading(container.name, "only in an init container" if early else way)
             for container in containers
             for way in _ways(container, volumes, reference)
         }
-        if ways:
-            early = containers is spec.initContainers
-            return {"only in an init container"} if early else ways
+        if readings:
+            return readings
     return set()
 
 

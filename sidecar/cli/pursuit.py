@@ -55,13 +55,7 @@ class Pursuit:
     """By path, before the kubelet was told anything."""
 
     ended: float | None = None
-    """When it was first seen in its last stages; None if they are its first."""
-
-    sure: bool = False
-    """Whether it was seen there twice.
-
-    `/status` shows a new volume a moment before it shows the targets as stale.
-    """
+    """When it was seen in its last stages; None if they are its first."""
 
     @classmethod
     def start(cls, member: Member, now: float) -> Pursuit:
@@ -70,8 +64,7 @@ class Pursuit:
             use.obstacle or Verdict(Stage.WAITING, path=use.places[0].path)
             for use in member.uses
         )
-        stuck = not any(verdict.stage.open for verdict in verdicts)
-        return cls(member, verdicts, now, now, sure=stuck)
+        return cls(member, verdicts, now, now)
 
     @property
     def ports(self) -> frozenset[int]:
@@ -80,8 +73,13 @@ class Pursuit:
 
     @property
     def due(self) -> float:
-        """When there is something to do next; infinity: it has come to its end."""
-        return min(self.annotates_at, inf if self.sure else self.looks_at)
+        """When there is something to do next; infinity: it has come to its end.
+
+        One look that finds it there is enough: `/status` shows targets as stale before
+        it shows the volume that they don't hold yet.
+        """
+        is_open = any(verdict.stage.open for verdict in self.verdicts)
+        return min(self.annotates_at, self.looks_at if is_open else inf)
 
     @property
     def annotates_at(self) -> float:
@@ -133,8 +131,7 @@ class Pursuit:
             verdicts=verdicts,
             looked=True,
             generations=self.generations if known else _generations(answers),
-            ended=(now if self.ended is None else self.ended) if settled else None,
-            sure=settled and _stages(verdicts) == _stages(self.verdicts),
+            ended=now if settled else None,
             silences=silences,
             looks_at=now + max(SOONEST * 2 ** min(silences, _HUSHED), others / LOOKS),
         )
@@ -147,11 +144,7 @@ class Pursuit:
             else verdict
             for verdict in self.verdicts
         )
-        return replace(self, verdicts=verdicts, ended=now, sure=True)
-
-
-def _stages(verdicts: tuple[Verdict, ...]) -> list[Stage]:
-    return [verdict.stage for verdict in verdicts]
+        return replace(self, verdicts=verdicts, ended=now)
 
 
 def _judged(

@@ -11,6 +11,7 @@ import difflib
 import os
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from .mounting import Member, members, mounted
 from .objects import Reference, Source, reference
 from .pursuit import Pursuit
 from .rounds import follow, look, touch
-from .stage import Stage
+from .stage import Stage, Verdict
 from .table import View, printable, view
 
 T = TypeVar("T")
@@ -37,8 +38,11 @@ _HELD_BACK = (
     " object back"
 )
 
-_RUNS_IT = (Stage.FRESH, Stage.UNCHANGED, Stage.PENDING, Stage.GONE)
-"""Where a pod runs the content, or will when it starts, or is no more."""
+_RUNS_IT = (Stage.FRESH, Stage.UNCHANGED, Stage.GONE)
+"""Where a pod runs the content, or is no more."""
+
+_LISTED_EVERY = 2.0
+"""How often the pods are listed while one of them has no node, in seconds."""
 
 _USUAL = frozenset({Stage.FRESH, Stage.ANNOTATED})
 _WELL = _USUAL | {Stage.UNCHANGED}
@@ -159,19 +163,52 @@ def push(work: Work, shown: View) -> int:
         pursuits = touch(work.api, found, shown.show, work.ended)
         return _closed(work, shown, pursuits, good=_TOLD)
     pursuits = _in_batches(work, shown, found)
-    while all(map(_good, pursuits)):
-        # who came meanwhile may have mounted what was there before
-        known = {pursuit.member.uid for pursuit in pursuits}
-        found = [pod for pod in work.members(sources) if pod.uid not in known]
-        if not found:
-            break
-        pursuits += follow(work.api, found, work.timeout, shown.show, work.ended)
+    pursuits = _with_the_late(work, shown, sources, pursuits)
     problem = ""
     if work.sources() != sources:
         problem = "an object was changed meanwhile: push again"
-    elif any(map(_is_open, pursuits)):
+    elif any(map(_is_open, pursuits)) or _only_lacks_nodes(pursuits):
         problem = f"given up after {work.timeout:g} s: --timeout sets how long to wait"
     return _closed(work, shown, pursuits, problem)
+
+
+def _with_the_late(
+    work: Work, shown: View, sources: Sequence[Source], pursuits: list[Pursuit]
+) -> list[Pursuit]:
+    """Follow who came meanwhile, and who gets a node in time.
+
+    Who came may have mounted what was there before; who has no node runs nothing, and
+    may never get one.
+    """
+    ends = time.monotonic() + work.timeout
+    while all(map(_good, pursuits)) or _only_lacks_nodes(pursuits):
+        kept = [pursuit for pursuit in pursuits if not _is_pending(pursuit)]
+        known = {pursuit.member.uid for pursuit in kept}
+        found = [pod for pod in work.members(sources) if pod.uid not in known]
+        left = _gone(shown, filter(_is_pending, pursuits), found)
+        late = follow(work.api, found, work.timeout, shown.show, work.ended)
+        pursuits = [*kept, *left, *late]
+        if not found:
+            break
+        if any(map(_is_pending, pursuits)):
+            if time.monotonic() >= ends:
+                break
+            work.ended.wait(_LISTED_EVERY)
+    return pursuits
+
+
+def _gone(
+    shown: View, pending: Iterable[Pursuit], found: Iterable[Member]
+) -> list[Pursuit]:
+    """Say of each that is found no more that it is gone."""
+    here = {member.uid for member in found}
+    gone = []
+    for pursuit in pending:
+        if pursuit.member.uid not in here:
+            verdicts = tuple(Verdict(Stage.GONE) for _ in pursuit.verdicts)
+            gone.append(replace(pursuit, verdicts=verdicts))
+            shown.show(gone[-1])
+    return gone
 
 
 def _in_batches(work: Work, shown: View, found: Sequence[Member]) -> list[Pursuit]:
@@ -212,6 +249,16 @@ def _stops(pursuit: Pursuit) -> bool:
 
 def _is_open(pursuit: Pursuit) -> bool:
     return any(verdict.stage.open for verdict in pursuit.verdicts)
+
+
+def _is_pending(pursuit: Pursuit) -> bool:
+    return any(verdict.stage is Stage.PENDING for verdict in pursuit.verdicts)
+
+
+def _only_lacks_nodes(pursuits: Iterable[Pursuit]) -> bool:
+    """Whether all is well but that a pod has no node yet."""
+    bad = [pursuit for pursuit in pursuits if not _good(pursuit)]
+    return bool(bad) and all(map(_is_pending, bad))
 
 
 def _good(pursuit: Pursuit) -> bool:

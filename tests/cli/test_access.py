@@ -77,23 +77,72 @@ def token(text: str = TOKEN) -> str:
     return json.dumps({"kind": "ExecCredential", "status": {"token": text}})
 
 
-def test_of_several_files_the_one_with_the_context_counts(
+def test_several_files_are_one_and_the_first_counts(
     api: ApiServer, tmp_path: Path
 ) -> None:
-    """KUBECONFIG is a list, and a file of it may not be there."""
+    """As for kubectl: one has the contexts, others what these name; one is absent."""
     api.objects["configmaps/site"] = specs.config_map()
-    other = kubeconfig("http://127.0.0.1:1", TOKEN)
-    other["contexts"][0]["name"] = "other"
-    other["current-context"] = ""
+    ours, wrong = kubeconfig(api.url, TOKEN), kubeconfig("http://127.0.0.1:1", "wrong")
+    config = {key: ours[key] for key in ("contexts", "current-context")}
     files = [
         str(tmp_path / "absent"),
-        written(tmp_path / "other", other),
-        written(tmp_path / "ours", kubeconfig(api.url, TOKEN)),
+        written(tmp_path / "empty", {"current-context": "", "contexts": None}),
+        written(tmp_path / "contexts", config),
+        written(tmp_path / "clusters", {"clusters": ours["clusters"]}),
+        written(tmp_path / "users", {"users": ours["users"]}),
+        written(tmp_path / "wrong", wrong | {"current-context": "other"}),
     ]
     env = {"KUBECONFIG": ":".join(files)}
 
-    assert reaches(env)
-    assert reaches(env, "test")
+    assert [True, True] == [reaches(env), reaches(env, "test")]
+
+
+def test_each_files_paths_are_its_own(api: ApiServer, tmp_path: Path) -> None:
+    """The program that logs in lies beside the file that names it."""
+    api.objects["configmaps/site"] = specs.config_map()
+    (tmp_path / "there").mkdir()
+    program(tmp_path / "there" / "login", f"echo '{token()}'")
+    config = with_program(api.url, "./login")
+    users = {"users": config.pop("users")}
+    files = [
+        written(tmp_path / "config", config),
+        written(tmp_path / "there" / "users", users),
+    ]
+
+    assert reaches({**os.environ, "KUBECONFIG": ":".join(files)})
+
+
+@pytest.mark.parametrize("field", ["as", "as-uid", "as-groups", "as-user-extra"])
+def test_who_acts_as_somebody_else_is_refused(tmp_path: Path, field: str) -> None:
+    """The requests would be made with the rights of who logs in, perhaps all."""
+    config = kubeconfig("http://127.0.0.1:1", TOKEN)
+    config["users"][0]["user"][field] = {"as-groups": ["viewers"]}.get(field, "viewer")
+
+    said = problem({"KUBECONFIG": written(tmp_path / "config", config)})
+    assert f"user 'u' of the kubeconfig has `{field}`" in said
+
+
+def test_every_field_that_would_be_left_out_is_named(tmp_path: Path) -> None:
+    """A request past the proxy, or to a server of another name, is not what was asked.
+
+    Those of a context that was not chosen don't matter.
+    """
+    config = kubeconfig("http://127.0.0.1:1", TOKEN)
+    fields = {"proxy-url": "http://proxy:1", "tls-server-name": "shop.example"}
+    config["clusters"][0]["cluster"] |= fields
+    other = {"name": "c2", "cluster": {"server": "http://127.0.0.1:1"}}
+    config["clusters"].append(other)
+    free = {"name": "free", "context": {"cluster": "c2", "user": "u"}}
+    config["contexts"].append(free)
+    env = {"KUBECONFIG": written(tmp_path / "config", config)}
+
+    lines = problem(env).splitlines()
+    assert [True, True] == [
+        f"`{field}`" in line for field, line in zip(fields, lines, strict=True)
+    ]
+    access = connect(env, "free")
+    with access.http:
+        assert "free" == access.context
 
 
 @pytest.mark.parametrize("version", ["v1beta1", "v1"])
@@ -299,7 +348,12 @@ def test_a_pod_without_a_kubeconfig_uses_its_own_account(
     [
         ("{", "can't be used"),
         ("just text", "is no kubeconfig"),
-        ({}, "not whole"),
+        ({}, "names no current context"),
+        ({"users": [5]}, "not whole"),
+        ({"users": [{"name": "u", "user": 5}]}, "not whole"),
+        ({"users": [{"name": "u", "user": {"exec": 5}}]}, "not whole"),
+        ({"users": [{"name": "u", "user": "text"}]}, "can't be used"),
+        ({"users": [{"name": "u", "user": {"exec": {"args": []}}}]}, "not whole"),
         (kubeconfig("http://x", TOKEN) | {"clusters": []}, "not whole"),
         (kubeconfig("http://x", TOKEN) | {"users": []}, "not whole"),
         (kubeconfig("http://x", TOKEN) | {"contexts": []}, "has no context 'test'"),

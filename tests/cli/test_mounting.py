@@ -271,11 +271,50 @@ def test_the_examples_of_programs_that_can_not_reload_are_followed(
     assert stage(running, source) is None
 
 
-def test_who_also_mounts_it_whole_is_followed() -> None:
-    """A program may read one key by env and the rest from its volume."""
-    both = program(mount("/etc/nginx"), envFrom=[{"configMapRef": {"name": "site"}}])
+@pytest.mark.parametrize(
+    ("containers", "said"),
+    [
+        (
+            [program(mount("/a"), envFrom=[{"configMapRef": {"name": "site"}}])],
+            "nginx reads it by envFrom, too",
+        ),
+        (
+            [
+                program(mount("/a")),
+                {**program(mount("/b", subPath="site.conf")), "name": "exporter"},
+            ],
+            "exporter reads it by subPath, too",
+        ),
+    ],
+)
+def test_who_reads_it_in_another_way_too_is_followed_and_needs_a_restart(
+    containers: list[Document], said: str
+) -> None:
+    """The volume is new and the rest is not: to call that all of it would be a lie."""
+    [member] = found(pod(containers=[*containers, sidecar()]))
+    followed, stuck = member.uses
 
-    assert stage(pod(containers=[both, sidecar()])) is None
+    assert (None, 9533) == (followed.obstacle, followed.port)
+    assert stuck.obstacle
+    assert (Stage.RESTART, True) == (
+        stuck.obstacle.stage,
+        stuck.obstacle.detail.startswith(said),
+    )
+
+
+def test_who_reads_it_in_another_way_too_and_is_restarted_lacks_nothing() -> None:
+    """It reads all of it anew."""
+    both = program(mount("/a"), envFrom=[{"configMapRef": {"name": "site"}}])
+    told = {"RELOAD_SIGNAL": "SIGTERM"}
+
+    assert stage(pod(containers=[both, sidecar(env=told)])) is None
+
+
+def test_a_pod_without_a_node_has_read_nothing_yet() -> None:
+    """Not even by subPath: it needs no restart."""
+    reader = program(mount("/a", subPath="site.conf"))
+
+    assert Stage.PENDING == stage(pod(containers=[reader], nodeName=None))
 
 
 def test_init_containers_that_have_ended_read_nothing_any_more() -> None:

@@ -103,25 +103,16 @@ def test_a_silent_sidecar_keeps_no_kubelet_from_syncing() -> None:
     assert 0.0 == saw(pursuit(), SILENT, 0.1).annotates_at
 
 
-def test_a_fresh_pod_is_looked_at_once_more() -> None:
-    """The status shows a new volume a moment before it shows the targets as stale."""
-    once = saw(pursuit(), holding("new"), 1.0)
-    twice = saw(once, holding("new"), 2.0)
-    retracted = saw(once, holding("new", State.STALE), 2.0)
+def test_a_fresh_pod_is_looked_at_no_more() -> None:
+    """Its sidecar shows nobody as fresh beside content that he never held."""
+    fresh, stale = (
+        saw(pursuit(), holding("new", state), 1.0)
+        for state in (State.FRESH, State.STALE)
+    )
 
-    assert [1.0 + SOONEST, inf, 2.0 + SOONEST] == [
-        once.due,
-        twice.due,
-        retracted.due,
+    assert [(inf, 1.0), (1.0 + SOONEST, None)] == [
+        (one.due, one.ended) for one in (fresh, stale)
     ]
-
-
-def test_the_seconds_end_at_the_first_sight() -> None:
-    """The second look is ours, not the pod's."""
-    once = saw(pursuit(), holding("new"), 1.0)
-    retracted = saw(once, holding("new", State.STALE), 2.0)
-
-    assert [1.0, None] == [saw(once, holding("new"), 2.0).ended, retracted.ended]
 
 
 def test_many_pods_are_looked_at_less_often_each() -> None:

@@ -258,6 +258,55 @@ def test_a_pod_that_is_deleted_meanwhile_is_no_failure(
     assert "gone" == rows(printed)["web-0"]["state"]
 
 
+def listings(shop: Shop, third: Callable[[], None]) -> None:
+    """Let something happen to the cluster when its pods are listed for a third time."""
+    seen = []
+
+    def counted(_method: str, path: str) -> None:
+        if path == "pods":
+            seen.append(path)
+            if len(seen) == 3:
+                third()
+
+    shop.api.troubles = counted
+
+
+def test_a_pod_without_a_node_is_waited_for(shop: Shop, printed: Printed) -> None:
+    """A rollout is under way; it runs the content when its sidecar says so."""
+    shop.api.pods["web-0"] = specs.pod(nodeName=None)
+    listings(shop, lambda: shop.add("web-0", said=holding(NEW)))
+
+    assert 0 == run("push", "configmap/site", "-o", "json")
+    assert "fresh" == rows(printed)["web-0"]["state"]
+
+
+def test_a_pod_that_goes_before_it_has_a_node_is_no_failure(
+    shop: Shop, printed: Printed
+) -> None:
+    """A rollout was taken back; the table does not go on showing it."""
+    shop.api.pods["web-0"] = specs.pod(nodeName=None)
+    listings(shop, shop.api.pods.clear)
+
+    assert 0 == run("push", "configmap/site", "-o", "json")
+    assert "gone" == rows(printed)["web-0"]["state"]
+
+
+def test_a_pod_that_gets_no_node_is_no_success(shop: Shop, printed: Printed) -> None:
+    """No node may ever have room for it: the service would be down, and all green."""
+    shop.add("web-0", said=holding(NEW))
+    shop.api.pods["web-1"] = specs.pod("web-1", nodeName=None)
+
+    assert 1 == run("push", "configmap/site", "--timeout", "1s")
+    summary = printed.readouterr().out.splitlines()[-1]
+    assert summary.startswith(
+        "1 of 2 pods run configmap/site; 1 pending; given up after 1 s"
+    )
+    assert [1, 0] == [
+        run("status", "configmap/site"),
+        run("push", "configmap/site", "--no-wait"),
+    ]
+
+
 def test_an_object_that_changes_meanwhile_is_no_success(
     shop: Shop, printed: Printed
 ) -> None:
@@ -286,6 +335,24 @@ def test_what_can_not_get_it_is_said_and_blocks_nobody(
     states = {name: row["state"] for name, row in rows(printed).items()}
     assert {"old-0": "needs restart", "web-0": "fresh"} == states
     assert ["web-0"] == shop.api.touched
+
+
+@pytest.mark.parametrize("output", ["json", "table", "lines"])
+def test_what_is_also_read_by_env_is_no_success(
+    shop: Shop, printed: Printed, output: str
+) -> None:
+    """The program runs half of the new content, and a pipeline would go on."""
+    shop.add("web-0")
+    both = specs.program(
+        specs.mount("/a"), envFrom=[{"configMapRef": {"name": "site"}}]
+    )
+    shop.api.pods["web-0"] = specs.pod(containers=[both, specs.sidecar()])
+
+    assert 1 == run("push", "configmap/site", "-o", output)
+    out = printed.readouterr().out
+    assert [True, True] == [
+        said in out for said in ("fresh", "nginx reads it by envFrom, too")
+    ]
 
 
 def test_who_has_read_enough_is_no_trouble(shop: Shop) -> None:
